@@ -1,1 +1,14 @@
-//! tests
+//! What the whole-system tests start and talk to: a real `bitcoin-node` on a signet of its own, the
+//! `assay` binary, the reference implementation's translator, and mining devices that tell the tests
+//! exactly what they were promised.
+//!
+//! The programs come from `cargo xtask test`, see [`binaries`]. Everything listens on 127.0.0.1, lives in a
+//! temporary directory and ends with the value that stands for it.
+
+pub mod binaries;
+pub mod http;
+pub mod process;
+pub mod proof_of_work;
+pub mod real_node;
+pub mod signet;
+pub mod waiting;
