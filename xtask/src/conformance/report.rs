@@ -1,6 +1,6 @@
 //! The document, as Markdown.
 
-use super::rules::{Rule, Rules, Section, Status};
+use super::rules::{Part, Rule, Rules, Section, Status};
 use std::fmt::Write;
 
 /// How many tests are named for one rule; a reader needs a place to look, not all of them.
@@ -99,8 +99,11 @@ impl Counts {
 fn outcome(rule: &Rule) -> (&'static str, String) {
     match rule.status() {
         Status::Done => ("done", tests(rule)),
-        Status::Decision => ("decision", cell(rule.decision.as_deref().unwrap_or_default())),
-        Status::Later => ("later", cell(rule.later.as_deref().unwrap_or_default())),
+        Status::Decision => ("decision", cell(rule.decision.as_deref().unwrap_or("read so"))),
+        Status::Later => match &rule.part {
+            Part::Later(role) => ("later", cell(role)),
+            Part::Here | Part::Reading => ("later", String::new()),
+        },
         Status::Open => ("**open**", String::new()),
     }
 }

@@ -10,14 +10,35 @@ pub struct Rule {
     pub row: String,
     /// How binding it is and on whom, such as `M S`.
     pub weight: String,
-    /// The role that will answer for it, if that role is not built yet.
-    pub later: Option<String>,
+    /// Where it belongs.
+    pub part: Part,
     /// The rule itself, in short.
     pub title: String,
     /// Why it is not followed or does not apply.
     pub decision: Option<String>,
     /// The tests that prove it.
     pub proofs: Vec<Proof>,
+}
+
+/// Where a rule belongs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// To what is built.
+    Here,
+    /// To a role that is not built yet.
+    Later(String),
+    /// Not a rule, but how an unclear text is read: a decision from the start.
+    Reading,
+}
+
+impl From<&str> for Part {
+    fn from(text: &str) -> Self {
+        match text.strip_prefix("later:") {
+            Some(role) => Self::Later(role.to_owned()),
+            None if text == "reading" => Self::Reading,
+            None => Self::Here,
+        }
+    }
 }
 
 /// What became of a rule.
@@ -37,13 +58,13 @@ impl Rule {
     /// A test weighs more than a decision, and a decision more than the role that a rule belongs to.
     pub fn status(&self) -> Status {
         if !self.proofs.is_empty() {
-            Status::Done
-        } else if self.decision.is_some() {
-            Status::Decision
-        } else if self.later.is_some() {
-            Status::Later
-        } else {
-            Status::Open
+            return Status::Done;
+        }
+        match &self.part {
+            _ if self.decision.is_some() => Status::Decision,
+            Part::Reading => Status::Decision,
+            Part::Later(_) => Status::Later,
+            Part::Here => Status::Open,
         }
     }
 }
@@ -93,7 +114,7 @@ impl Rules {
                 section.rules.push(Rule {
                     row: (*row).to_owned(),
                     weight: format!("{level} {who}"),
-                    later: part.strip_prefix("later:").map(str::to_owned),
+                    part: Part::from(*part),
                     title: (*title).to_owned(),
                     decision: None,
                     proofs: Vec::new(),
@@ -152,7 +173,7 @@ mod tests {
     use super::*;
 
     const ROWS: &str = "# comment\n[A]\tFirst\nA-01\tM\tB\tprotocol\tBe good\nA-02\tS\tC\tlater:proxy\tBe kind\n\
-                        \n[BB]\tSecond\nBB-01\tD\tS\tpool\tBe quick\n";
+                        \n[BB]\tSecond\nBB-01\tD\tS\tpool\tBe quick\nBB-02\tD\tB\treading\tBe or be not: be\n";
 
     fn proof(row: &str) -> Proof {
         Proof { row: row.into(), file: "crates/x/src/y.rs".into(), test: "z".into() }
@@ -162,11 +183,11 @@ mod tests {
     fn a_rule_is_open_until_something_speaks_for_it() {
         let mut rules = Rules::parse(ROWS).unwrap();
         let statuses = |rules: &Rules| rules.iter().map(Rule::status).collect::<Vec<_>>();
-        assert_eq!(statuses(&rules), [Status::Open, Status::Later, Status::Open]);
+        assert_eq!(statuses(&rules), [Status::Open, Status::Later, Status::Open, Status::Decision]);
         assert!(rules.decide("BB-01\tWe are slow\n").unwrap().is_empty());
         assert!(rules.prove(&proof("A-01")) && rules.prove(&proof("A-01")) && rules.prove(&proof("A-02")));
         assert!(!rules.prove(&proof("A-03")));
-        assert_eq!(statuses(&rules), [Status::Done, Status::Done, Status::Decision]);
+        assert_eq!(statuses(&rules), [Status::Done, Status::Done, Status::Decision, Status::Decision]);
         assert_eq!(rules.sections[0].rules[0].proofs.len(), 1);
     }
 
