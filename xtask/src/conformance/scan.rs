@@ -104,7 +104,7 @@ fn file(name: &str, text: &str, scan: &mut Scan) {
         list_goes_on = false;
         let Some(waiting) = &mut pending else { continue };
         if line.starts_with("#[") || line.starts_with("proptest!") {
-            waiting.is_test |= line.contains("test");
+            waiting.is_test |= marks_test(line);
             continue;
         }
         let test = function_name(line).filter(|_| waiting.is_test);
@@ -124,6 +124,11 @@ fn file(name: &str, text: &str, scan: &mut Scan) {
     if let Some(waiting) = pending {
         scan.findings.push(format!("{name}:{}: `{MARK}` stands above no test", waiting.line));
     }
+}
+
+/// `#[test]`, `#[tokio::test(…)]` and `proptest! {`, but not `#[cfg(test)]`.
+fn marks_test(line: &str) -> bool {
+    ["#[test]", "proptest!"].iter().any(|mark| line.starts_with(mark)) || line.contains("::test")
 }
 
 /// Blank lines and the inside of an attribute that spans several lines end nothing.

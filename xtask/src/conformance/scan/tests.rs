@@ -93,6 +93,7 @@ fn attributes_may_stand_before_the_comment_and_span_lines() {
 fn a_comment_above_no_test_is_reported_with_its_line() {
     for text in [
         "// proves: A-01\nfn no_test() {}\n",
+        "// proves: A-01\n#[cfg(test)]\nfn no_test() {}\n",
         "// proves: A-01\nstruct Thing;\n#[test]\nfn other() {}\n",
         "// proves: A-01\nmod tests {\n#[test]\nfn other() {}\n}\n",
         "// proves: A-01\n",
