@@ -5,10 +5,13 @@
 //! The programs come from `cargo xtask test`, see [`binaries`]. Everything listens on 127.0.0.1, lives in a
 //! temporary directory and ends with the value that stands for it.
 
+pub mod assay;
 pub mod binaries;
 pub mod http;
 pub mod process;
 pub mod proof_of_work;
 pub mod real_node;
 pub mod signet;
+pub mod sv1_miner;
+pub mod translator;
 pub mod waiting;

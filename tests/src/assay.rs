@@ -1,0 +1,303 @@
+//! The program `assay` in its roles: `assay pool` with a configuration and a data directory that survive its
+//! restarts, `assay mine`, and the commands that look at what they leave behind.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::process::{Finished, Lines, Process, run};
+use crate::real_node::RealNode;
+use crate::{binaries, http, signet};
+
+/// Time to start, or to stop in good order, on a machine that is compiling something beside it.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What tests choose about a pool. The rest of the configuration is the same for all.
+#[derive(Clone, Debug)]
+pub struct PoolSettings {
+    /// Shares that the pool wants from each channel.
+    pub shares_per_minute: u32,
+    /// Expected hashes of the easiest share that it hands out.
+    pub min_share_hashes: u64,
+    /// An epoch is `2^50 >> q` eHash.
+    pub q: u8,
+    /// Epochs that share a block.
+    pub window: u16,
+    /// Confirmations after which a block counts as final.
+    pub maturity: u32,
+}
+
+impl Default for PoolSettings {
+    fn default() -> PoolSettings {
+        // A signet block is some five million hashes: about forty shares of the easiest kind.
+        PoolSettings { shares_per_minute: 240, min_share_hashes: 1 << 17, q: 3, window: 16, maturity: 100 }
+    }
+}
+
+/// Where a pool listens, as its ready line says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Addresses {
+    /// `host:port` for Stratum.
+    pub stratum: String,
+    /// `host:port` for health, metrics and credits.
+    pub http: String,
+    /// Authority public key in base58.
+    pub authority: String,
+}
+
+impl Addresses {
+    fn parse(line: &str) -> Option<Addresses> {
+        let mut words = line.strip_prefix("ready: ")?.split(' ');
+        let mut field = |name: &str| Some(words.next()?.strip_prefix(name)?.strip_prefix('=')?.to_owned());
+        Some(Addresses { stratum: field("stratum")?, http: field("http")?, authority: field("authority")? })
+    }
+}
+
+/// A running `assay pool`. It is killed when dropped; its files live as long as the value.
+#[derive(Debug)]
+pub struct AssayPool {
+    process: Option<Process>,
+    directory: TempDir,
+    config: String,
+    addresses: Addresses,
+}
+
+impl AssayPool {
+    /// Starts a pool upon `node`.
+    pub fn start(node: &RealNode, settings: &PoolSettings) -> AssayPool {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let config = config_file(directory.path(), node, settings);
+        let nowhere = Addresses { stratum: String::new(), http: String::new(), authority: String::new() };
+        let mut pool = AssayPool { process: None, directory, config, addresses: nowhere };
+        pool.launch();
+        // From now on it keeps its ports, so that devices and tests find it again.
+        let fixed = [("[pool]\nlisten", &pool.addresses.stratum), ("[http]\nlisten", &pool.addresses.http)];
+        for (field, address) in fixed {
+            pool.config = pool
+                .config
+                .replace(&format!("{field} = \"127.0.0.1:0\""), &format!("{field} = \"{address}\""));
+        }
+        pool
+    }
+
+    /// Starts it again with the same configuration, data directory and ports.
+    ///
+    /// # Panics
+    /// When it runs already, or comes back with another authority key or on other ports.
+    pub fn restart(&mut self) {
+        let before = self.addresses.clone();
+        self.launch();
+        assert_eq!(self.addresses, before, "a restarted pool is the same pool to its miners");
+    }
+
+    fn launch(&mut self) {
+        assert!(self.process.is_none(), "the pool runs already");
+        std::fs::write(self.config_path(), &self.config).expect("the temporary directory can be written");
+        let mut command = assay();
+        command.args(["pool", "--config"]).arg(self.config_path());
+        let mut process = Process::spawn("assay pool", &mut command, &self.directory.path().join("pool.log"));
+        let line = process.lines().next(PATIENCE);
+        self.addresses = match line.as_deref().map(Addresses::parse) {
+            Some(Some(addresses)) => addresses,
+            _ => panic!("assay pool is not ready but says {line:?}: {}", process.log()),
+        };
+        self.process = Some(process);
+    }
+
+    /// Ends it with SIGKILL, in the middle of whatever it does.
+    pub fn kill(&mut self) {
+        self.process.take().expect("the pool runs").kill();
+    }
+
+    /// Asks it to stop, which it must do in good order.
+    pub fn stop(&mut self) {
+        let status = self.process.take().expect("the pool runs").terminate(PATIENCE);
+        assert!(status.success(), "assay pool ends with {status} on SIGTERM");
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// The URL that miners are given.
+    pub fn url(&self) -> String {
+        format!("stratum2+tcp://{}/{}", self.addresses.stratum, self.addresses.authority)
+    }
+
+    /// The configuration file.
+    pub fn config_path(&self) -> PathBuf {
+        self.directory.path().join("assay.toml")
+    }
+
+    /// Its ledger's database.
+    pub fn ledger_path(&self) -> PathBuf {
+        self.directory.path().join("data/ledger.db")
+    }
+
+    /// Everything that it has logged.
+    pub fn log(&self) -> String {
+        self.process.as_ref().map(Process::log).unwrap_or_default()
+    }
+
+    /// `GET` of a page, `None` while it is not there.
+    pub fn page(&self, path: &str) -> Option<String> {
+        let answer = http::get(&format!("http://{}{path}", self.addresses.http)).ok()?;
+        (answer.status == 200).then_some(answer.body)
+    }
+
+    fn json(&self, path: &str) -> Option<Value> {
+        let page = self.page(path)?;
+        Some(
+            serde_json::from_str(&page).unwrap_or_else(|error| panic!("{path} is not JSON: {error}: {page}")),
+        )
+    }
+
+    /// `/health`, whatever its HTTP status.
+    pub fn health(&self) -> Option<Value> {
+        let answer = http::get(&format!("http://{}/health", self.addresses.http)).ok()?;
+        serde_json::from_str(&answer.body).ok()
+    }
+
+    /// What `/health` says in one word: `ok` or `degraded`, or nothing while it does not answer.
+    pub fn status(&self) -> String {
+        let health = self.health();
+        health.and_then(|health| Some(health["status"].as_str()?.to_owned())).unwrap_or_default()
+    }
+
+    /// eHash credited to `key`, by epoch. The page's own total must be their sum.
+    pub fn credits(&self, key: &str) -> Vec<(u64, u64)> {
+        let page = self.json(&format!("/v1/ehash/credits/{key}")).expect("the pool answers");
+        let epochs = page["epochs"].as_array().expect("a list of epochs").iter();
+        let credits: Vec<_> = epochs.map(|line| (number(&line["epoch"]), number(&line["credit"]))).collect();
+        let sum: u64 = credits.iter().map(|(_, credit)| credit).sum();
+        assert_eq!(number(&page["total"]), sum, "total and epochs differ: {page}");
+        credits
+    }
+
+    /// eHash credited to `key` in all epochs.
+    pub fn total_credit(&self, key: &str) -> u64 {
+        self.credits(key).iter().map(|(_, credit)| credit).sum()
+    }
+
+    /// `/v1/ehash/epochs`.
+    pub fn epochs(&self) -> Vec<Value> {
+        match self.json("/v1/ehash/epochs").expect("the pool answers") {
+            Value::Array(epochs) => epochs,
+            page => page["epochs"].as_array().expect("a list of epochs").clone(),
+        }
+    }
+
+    /// Value of a metric of `/metrics` without labels, or the sum over its labels.
+    pub fn metric(&self, name: &str) -> u64 {
+        let page = self.page("/metrics").expect("the pool answers");
+        let samples = page.lines().filter(|line| {
+            line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ') || rest.starts_with('{'))
+        });
+        let values = samples.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
+        values.sum()
+    }
+
+    /// Runs `assay ledger verify` on its ledger, which must be clean, and gives what it says in JSON.
+    pub fn verify_ledger(&self) -> Value {
+        let mut command = assay();
+        command.args(["ledger", "verify", "--json", "--db"]).arg(self.ledger_path());
+        let finished = run("assay ledger verify", &mut command, Duration::from_secs(60));
+        assert!(finished.status.success(), "the ledger is not clean: {finished:?}");
+        one_json_object(&finished.stdout)
+    }
+}
+
+/// A configuration for a pool with its data below `directory`.
+pub fn config_file(directory: &Path, node: &RealNode, settings: &PoolSettings) -> String {
+    let PoolSettings { shares_per_minute, min_share_hashes, q, window, maturity } = settings;
+    let mut text = format!("data_dir = \"{}\"\n", directory.join("data").display());
+    let payout_script = signet::payout_script().to_hex_string();
+    write!(
+        text,
+        "[pool]\nlisten = \"127.0.0.1:0\"\npayout_script = \"{payout_script}\"\ntag = \"{TAG}\"\n\
+         shares_per_minute = {shares_per_minute}\nmin_share_hashes = {min_share_hashes}\n\
+         [epochs]\nq = {q}\nwindow = {window}\nfee_ppm = 10000\nmaturity = {maturity}\n\
+         [node]\nurl = \"{}\"\ncookie_file = \"{}\"\nnetwork = \"signet\"\n\
+         [http]\nlisten = \"127.0.0.1:0\"\n",
+        node.url(),
+        node.cookie_file().display(),
+    )
+    .expect("writing to a string does not fail");
+    text
+}
+
+/// What the pools of the tests write into their coinbases.
+pub const TAG: &str = "assay system test";
+
+/// The program, untouched by the environment of the tests.
+pub fn assay() -> Command {
+    let mut command = Command::new(binaries::assay());
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ASSAY_")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// Makes a payout key with `assay keys payout`.
+pub fn payout_key() -> String {
+    let finished = run("assay keys payout", assay().args(["keys", "payout", "--json"]), PATIENCE);
+    let keys = one_json_object(&finished.stdout);
+    keys["payout_key"].as_str().expect("a payout key").to_owned()
+}
+
+/// A running `assay mine`.
+#[derive(Debug)]
+pub struct Miner {
+    process: Process,
+    lines: Lines,
+    _directory: TempDir,
+}
+
+impl Miner {
+    /// Mines on `pool` as `user` over a `channel` of kind `standard` or `extended`.
+    pub fn start(pool: &AssayPool, user: &str, channel: &str, threads: u32) -> Miner {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let mut command = assay();
+        command.args(["mine", "--json", "--pool", &pool.url(), "--user", user, "--channel", channel]);
+        command.args(["--threads", &threads.to_string()]);
+        let mut process = Process::spawn("assay mine", &mut command, &directory.path().join("mine.log"));
+        let lines = process.lines();
+        Miner { process, lines, _directory: directory }
+    }
+
+    /// Whether it still mines.
+    pub fn is_running(&mut self) -> bool {
+        self.process.is_running()
+    }
+
+    /// Stops it in good order and gives its summary.
+    pub fn stop(self) -> Value {
+        let status = self.process.terminate(PATIENCE);
+        let output = self.lines.rest(PATIENCE).join("\n");
+        assert!(status.success(), "assay mine ends with {status} on SIGTERM: {output}");
+        one_json_object(&output)
+    }
+}
+
+/// Runs `assay` with `arguments` to its end.
+pub fn run_assay(arguments: &[&str], timeout: Duration) -> Finished {
+    run("assay", assay().args(arguments), timeout)
+}
+
+/// The one JSON object that `text` must be.
+pub fn one_json_object(text: &str) -> Value {
+    let value: Value =
+        serde_json::from_str(text).unwrap_or_else(|error| panic!("not one JSON value: {error}: {text:?}"));
+    assert!(value.is_object(), "not an object: {text}");
+    value
+}
+
+/// An unsigned number of a JSON answer.
+pub fn number(value: &Value) -> u64 {
+    value.as_u64().unwrap_or_else(|| panic!("not an unsigned number: {value}"))
+}
