@@ -11,6 +11,7 @@ pub mod http;
 pub mod process;
 pub mod proof_of_work;
 pub mod real_node;
+pub mod recording_device;
 pub mod signet;
 pub mod sv1_miner;
 pub mod translator;

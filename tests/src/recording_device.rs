@@ -1,0 +1,319 @@
+//! A mining device that keeps books of its own: for every payout key, what it has sent and what the pool has
+//! acknowledged, in eHash. It comes back whenever its pool does.
+//!
+//! Each channel has a fresh key on every connection, so that what a crash of the pool leaves undecided, the
+//! shares in flight at that moment, stays small for each key.
+
+mod channel;
+mod link;
+
+use std::collections::BTreeMap;
+use std::io::Result;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use bitcoin::secp256k1::XOnlyPublicKey;
+use hex::DisplayHex;
+use sv2::codec::{B0_32, F32, Str0_255};
+use sv2::mining::{
+    MiningFromServer, OpenExtendedMiningChannel, OpenStandardMiningChannel, SubmitSharesExtended,
+    SubmitSharesStandard,
+};
+use sv2::setup::{MiningSetupFlags, Protocol, SetupConnection, SetupConnectionSuccess};
+use sv2::{Frame, Message};
+
+use crate::assay::Addresses;
+use channel::{Channel, Share};
+use link::Link;
+
+pub use channel::Account;
+
+/// Nonces that are searched between two looks at the connection: a few milliseconds.
+const STRIDE: u32 = 1 << 15;
+
+/// The pause between two attempts to connect.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Which kind of channels a device opens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Standard channels, on a connection that cannot process extended jobs.
+    Standard,
+    /// Extended channels.
+    Extended,
+}
+
+/// What a device has seen since it was started.
+#[derive(Clone, Debug, Default)]
+pub struct Record {
+    /// By payout key in hex.
+    pub accounts: BTreeMap<String, Account>,
+    /// Every extranonce that a channel was given.
+    pub extranonces: Vec<Vec<u8>>,
+    /// Codes of refused shares with their number.
+    pub refused: BTreeMap<String, u64>,
+    /// What the pool must never do.
+    pub faults: Vec<String>,
+    /// Connections that came as far as mining.
+    pub connections: u32,
+}
+
+impl Record {
+    /// Shares that the pool acknowledged.
+    pub fn acknowledged_shares(&self) -> u64 {
+        self.accounts.values().map(|account| account.acknowledged_shares).sum()
+    }
+}
+
+/// A running device.
+#[derive(Debug)]
+pub struct RecordingDevice {
+    record: Arc<Mutex<Record>>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl RecordingDevice {
+    /// Starts a device with one search thread that spreads its work over `channels` channels.
+    pub fn start(pool: &Addresses, kind: Kind, channels: u32) -> RecordingDevice {
+        let (record, stop) = (Arc::new(Mutex::new(Record::default())), Arc::new(AtomicBool::new(false)));
+        let (shared_record, shared_stop, pool) = (Arc::clone(&record), Arc::clone(&stop), pool.clone());
+        let thread = std::thread::spawn(move || {
+            while !shared_stop.load(Ordering::Relaxed) {
+                // A connection that ends is what the tests are about.
+                let _ = Session::run(&pool, kind, channels, &shared_record, &shared_stop);
+                std::thread::sleep(PAUSE);
+            }
+        });
+        RecordingDevice { record, stop, thread: Some(thread) }
+    }
+
+    /// What it has seen so far.
+    pub fn record(&self) -> Record {
+        self.record.lock().expect("no device panics with its books open").clone()
+    }
+
+    /// Ends it and gives its books.
+    pub fn stop(mut self) -> Record {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.join().expect("the device does not panic");
+        }
+        self.record()
+    }
+}
+
+impl Drop for RecordingDevice {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+/// One connection of a device.
+struct Session<'a> {
+    link: Link,
+    kind: Kind,
+    /// Each with the payout key that it works for.
+    channels: Vec<(Channel, String)>,
+    record: &'a Mutex<Record>,
+}
+
+impl Session<'_> {
+    /// Mines until the connection ends or the device is stopped.
+    fn run(
+        pool: &Addresses,
+        kind: Kind,
+        channels: u32,
+        record: &Mutex<Record>,
+        stop: &AtomicBool,
+    ) -> Result<()> {
+        let authority = pool.authority.parse().expect("the ready line has an authority key");
+        let mut session =
+            Session { link: Link::connect(&pool.stratum, authority)?, kind, channels: Vec::new(), record };
+        session.set_up()?;
+        let keys: Vec<String> = (0..channels).map(|_| random_payout_key()).collect();
+        session.open_channels(&keys)?;
+        while session.channels.len() < keys.len() {
+            session.receive(&keys, true)?;
+        }
+        record.lock().expect("not poisoned").connections += 1;
+        for turn in (0..keys.len()).cycle() {
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
+            session.search(turn)?;
+            session.receive(&keys, false)?;
+        }
+        Ok(())
+    }
+
+    fn set_up(&mut self) -> Result<()> {
+        let flags = match self.kind {
+            Kind::Standard => MiningSetupFlags::REQUIRES_STANDARD_JOBS,
+            Kind::Extended => MiningSetupFlags::NONE,
+        };
+        let text = Str0_255::truncated;
+        self.link.queue(&SetupConnection {
+            protocol: Protocol::Mining.to_wire(),
+            min_version: 2,
+            max_version: 2,
+            flags: flags.bits(),
+            endpoint_host: text("127.0.0.1"),
+            endpoint_port: 0,
+            vendor: text("assay system test"),
+            hardware_version: text(""),
+            firmware: text(""),
+            device_id: text(""),
+        });
+        self.link.flush()?;
+        let mut version = 0;
+        self.link.wait_for_frames(|frame| {
+            assert_eq!(frame.header.msg_type, SetupConnectionSuccess::TYPE, "the pool serves mining");
+            version = SetupConnectionSuccess::decode(frame.payload).expect("a valid message").used_version;
+        })?;
+        assert!(version == 2 || version == 0, "the one version that was offered");
+        Ok(())
+    }
+
+    fn open_channels(&mut self, keys: &[String]) -> Result<()> {
+        // Some 25,000 hashes a share at ten shares a second and channel, far from a block's five million.
+        let (nominal_hash_rate, max_target) = (F32::new(250_000.0), [0xff; 32]);
+        for (request_id, key) in (0_u32..).zip(keys) {
+            let user_identity = Str0_255::truncated(key);
+            match self.kind {
+                Kind::Standard => self.link.queue(&OpenStandardMiningChannel {
+                    request_id,
+                    user_identity,
+                    nominal_hash_rate,
+                    max_target,
+                }),
+                Kind::Extended => self.link.queue(&OpenExtendedMiningChannel {
+                    request_id,
+                    user_identity,
+                    nominal_hash_rate,
+                    max_target,
+                    min_extranonce_size: 8,
+                }),
+            }
+        }
+        self.link.flush()
+    }
+
+    fn search(&mut self, turn: usize) -> Result<()> {
+        let (channel, key) = &mut self.channels[turn];
+        let shares = {
+            // Booked before it is sent: what the pool has credited was submitted.
+            let mut record = self.record.lock().expect("not poisoned");
+            channel.search(STRIDE, record.accounts.entry(key.clone()).or_default())
+        };
+        for share in shares {
+            let Share { sequence_number, job_id, version, ntime, nonce } = share;
+            let channel_id = channel.id;
+            match self.kind {
+                Kind::Standard => {
+                    self.link.queue(&SubmitSharesStandard {
+                        channel_id,
+                        sequence_number,
+                        job_id,
+                        nonce,
+                        ntime,
+                        version,
+                    });
+                }
+                Kind::Extended => {
+                    let extranonce =
+                        B0_32::new(vec![0; channel.rollable]).expect("at most 32 bytes were granted");
+                    self.link.queue(&SubmitSharesExtended {
+                        channel_id,
+                        sequence_number,
+                        job_id,
+                        nonce,
+                        ntime,
+                        version,
+                        extranonce,
+                    });
+                }
+            }
+        }
+        self.link.flush()
+    }
+
+    fn receive(&mut self, keys: &[String], wait: bool) -> Result<()> {
+        let Session { link, channels, record, .. } = self;
+        let mut handle = |frame: Frame<'_>| {
+            let message = MiningFromServer::decode(frame).expect("the pool sends valid messages");
+            take(message, channels, keys, &mut record.lock().expect("not poisoned"));
+        };
+        if wait { link.wait_for_frames(&mut handle) } else { link.take_frames(&mut handle) }
+    }
+}
+
+/// Acts on one message of the pool.
+fn take(
+    message: MiningFromServer<'_>,
+    channels: &mut Vec<(Channel, String)>,
+    keys: &[String],
+    record: &mut Record,
+) {
+    let key = |request_id: u32| keys[usize::try_from(request_id).expect("an id of ours")].clone();
+    let addressed =
+        |id: u32| move |(channel, _): &&mut (Channel, String)| channel.id == id || channel.group == id;
+    match message {
+        MiningFromServer::OpenStandardMiningChannelSuccess(success) => {
+            channels.push((Channel::standard(&success), key(success.request_id)));
+            record.extranonces.extend(channels.last().map(|(channel, _)| channel.extranonce()));
+        }
+        MiningFromServer::OpenExtendedMiningChannelSuccess(success) => {
+            channels.push((Channel::extended(&success), key(success.request_id)));
+            record.extranonces.extend(channels.last().map(|(channel, _)| channel.extranonce()));
+        }
+        MiningFromServer::NewMiningJob(job) => {
+            channels
+                .iter_mut()
+                .filter(addressed(job.channel_id))
+                .for_each(|(channel, _)| channel.new_standard_job(&job));
+        }
+        MiningFromServer::NewExtendedMiningJob(job) => {
+            channels
+                .iter_mut()
+                .filter(addressed(job.channel_id))
+                .for_each(|(channel, _)| channel.new_extended_job(&job));
+        }
+        MiningFromServer::SetNewPrevHash(tip) => {
+            channels
+                .iter_mut()
+                .filter(addressed(tip.channel_id))
+                .for_each(|(channel, _)| channel.new_prev_hash(&tip));
+        }
+        MiningFromServer::SetTarget(target) => {
+            let targets = channels.iter_mut().filter(addressed(target.channel_id));
+            targets.for_each(|(channel, _)| channel.set_target(target.maximum_target));
+        }
+        MiningFromServer::SubmitSharesSuccess(success) => {
+            for (channel, key) in channels.iter_mut().filter(addressed(success.channel_id)) {
+                let account = record.accounts.entry(key.clone()).or_default();
+                record.faults.extend(channel.acknowledge(&success, account).err());
+            }
+        }
+        MiningFromServer::SubmitSharesError(error) => {
+            for (channel, key) in channels.iter_mut().filter(addressed(error.channel_id)) {
+                let code = channel.refuse(&error, record.accounts.entry(key.clone()).or_default());
+                *record.refused.entry(code).or_default() += 1;
+            }
+        }
+        other => record.faults.push(format!("the pool sends {other:?}")),
+    }
+}
+
+/// A payout key that nobody has the secret of, in one of the forms that pools accept.
+fn random_payout_key() -> String {
+    loop {
+        let bytes: [u8; 32] = rand::random();
+        // Every second number is a point of the curve.
+        if XOnlyPublicKey::from_slice(&bytes).is_ok() {
+            return bytes.to_lower_hex_string();
+        }
+    }
+}

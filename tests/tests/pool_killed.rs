@@ -1,0 +1,77 @@
+//! The pool is killed again and again while devices mine. What it has acknowledged is in its ledger, once.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use rand::Rng;
+
+use assay_system_tests::assay::{AssayPool, PoolSettings};
+use assay_system_tests::process;
+use assay_system_tests::real_node::RealNode;
+use assay_system_tests::recording_device::{Kind, Record, RecordingDevice};
+use assay_system_tests::waiting::wait_until;
+
+const KILLS: u32 = 10;
+
+/// Channels of each device: with ten shares a second on each, some hundreds of shares a second in all.
+const CHANNELS: u32 = 24;
+
+// proves: PO-04 PO-06 MP-02
+#[test]
+fn no_acknowledged_share_is_lost_and_none_is_counted_twice() {
+    let _processor = process::processor();
+    let node = RealNode::start();
+    let settings = PoolSettings { shares_per_minute: 600, min_share_hashes: 4096, ..PoolSettings::default() };
+    let mut pool = AssayPool::start(&node, &settings);
+    let devices = [
+        RecordingDevice::start(pool.addresses(), Kind::Standard, CHANNELS),
+        RecordingDevice::start(pool.addresses(), Kind::Extended, CHANNELS),
+    ];
+    for _ in 0..KILLS {
+        wait_until_all_mine(&devices);
+        std::thread::sleep(Duration::from_millis(rand::thread_rng().gen_range(0..1500)));
+        pool.kill();
+        pool.verify_ledger();
+        pool.restart();
+    }
+    wait_until_all_mine(&devices);
+    let records = devices.map(RecordingDevice::stop);
+    pool.stop();
+    pool.verify_ledger();
+    pool.restart();
+    for record in &records {
+        assert!(record.connections > KILLS, "each kill ended a connection of each device");
+        assert_books_agree(record, &pool);
+    }
+    let given: Vec<_> = records.iter().flat_map(|record| &record.extranonces).collect();
+    let distinct: HashSet<_> = given.iter().collect();
+    assert_eq!(given.len(), distinct.len(), "an extranonce was given to two channels");
+}
+
+/// Every device has had shares acknowledged since now.
+fn wait_until_all_mine(devices: &[RecordingDevice; 2]) {
+    for device in devices {
+        let before = device.record().acknowledged_shares();
+        wait_until("a device has twenty more shares acknowledged", Duration::from_secs(30), || {
+            device.record().acknowledged_shares() >= before + 20
+        });
+    }
+}
+
+fn assert_books_agree(record: &Record, pool: &AssayPool) {
+    assert_eq!(record.faults, Vec::<String>::new());
+    for (key, account) in &record.accounts {
+        let credited = pool.total_credit(key);
+        assert!(
+            credited >= account.acknowledged,
+            "{key}: {credited} credited of {account:?}: shares are lost"
+        );
+        assert!(
+            credited <= account.submitted,
+            "{key}: {credited} credited of {account:?}: shares count twice"
+        );
+    }
+    // The tip changes under shares in flight now and then. Nothing else may be wrong with them.
+    let refused: u64 = record.refused.values().sum();
+    assert!(refused * 20 <= record.acknowledged_shares(), "{:?}", record.refused);
+}
