@@ -1,0 +1,193 @@
+//! What a handler may do with a connection while it is called for it.
+
+use {
+    crate::{
+        close::Close,
+        config::{EngineConfig, Timeouts},
+        slab::ConnId,
+        stats::Stats,
+    },
+    mio::Registry,
+    std::{
+        net::SocketAddr,
+        time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    },
+    sv2::{Message, noise::Sealer},
+};
+
+/// A point in time in milliseconds since the shard started.
+pub(crate) type Tick = u64;
+/// The tick that does not come.
+pub(crate) const NEVER: Tick = Tick::MAX;
+
+/// Rounded up, so that nothing happens early.
+pub(crate) fn ticks(duration: Duration) -> Tick {
+    Tick::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(NEVER)
+}
+
+/// The time of a turn. Read once, for all that happens in it.
+pub(crate) struct Clock {
+    start: Instant,
+    pub(crate) now: Instant,
+    pub(crate) tick: Tick,
+    unix: u32,
+}
+
+impl Clock {
+    pub(crate) fn new() -> Self {
+        let now = Instant::now();
+        let mut clock = Self { start: now, now, tick: 0, unix: 0 };
+        clock.update();
+        clock
+    }
+
+    pub(crate) fn update(&mut self) {
+        self.now = Instant::now();
+        let since = self.now.duration_since(self.start).as_millis();
+        self.tick = Tick::try_from(since).unwrap_or(NEVER - 1);
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        self.unix = u32::try_from(unix).unwrap_or(u32::MAX);
+    }
+
+    pub(crate) fn unix(&self) -> u32 {
+        self.unix
+    }
+
+    pub(crate) fn after(&self, ticks: Tick) -> Tick {
+        self.tick.saturating_add(ticks)
+    }
+}
+
+/// Limits and time-outs of a connection, in the units in which a shard counts.
+pub(crate) struct Rules {
+    pub(crate) handshake: Tick,
+    pub(crate) idle: Tick,
+    pub(crate) partial_frame: Tick,
+    pub(crate) write_stall: Tick,
+    pub(crate) linger: Tick,
+    pub(crate) backlog: usize,
+    pub(crate) frame_before_setup: u32,
+}
+
+impl Rules {
+    pub(crate) fn new(config: &EngineConfig) -> Self {
+        let Timeouts { handshake, idle, partial_frame, write_stall, linger } = &config.timeouts;
+        Self {
+            handshake: ticks(*handshake),
+            idle: idle.map_or(NEVER, ticks),
+            partial_frame: ticks(*partial_frame),
+            write_stall: ticks(*write_stall),
+            linger: ticks(*linger),
+            backlog: config.limits.backlog,
+            frame_before_setup: config.limits.frame_before_setup,
+        }
+    }
+}
+
+/// What all connections of a shard use in turn.
+pub(crate) struct Desk {
+    /// Output of the connection that is being served.
+    pub(crate) out: Vec<u8>,
+    pub(crate) clock: Clock,
+    pub(crate) stats: Stats,
+    pub(crate) registry: Registry,
+    pub(crate) rules: Rules,
+}
+
+/// What a handler has asked of a connection.
+pub(crate) struct Wishes {
+    pub(crate) timer: Tick,
+    pub(crate) frame_limit: u32,
+    /// Set once; the connection ends when the handler returns. Boxed, as it is rarely there.
+    pub(crate) end: Option<Box<Close>>,
+}
+
+/// A connection, while a handler is called for it.
+pub struct Link<'a> {
+    pub(crate) id: ConnId,
+    pub(crate) peer: SocketAddr,
+    pub(crate) sealer: &'a mut Sealer,
+    pub(crate) wishes: &'a mut Wishes,
+    pub(crate) desk: &'a mut Desk,
+}
+
+impl Link<'_> {
+    /// The connection's name, which stays good for [`Connections::get`](crate::Connections::get).
+    #[must_use]
+    pub fn id(&self) -> ConnId {
+        self.id
+    }
+
+    /// The peer's address.
+    #[must_use]
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// The time of this turn.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.desk.clock.now
+    }
+
+    /// The time of this turn in seconds since 1970.
+    #[must_use]
+    pub fn unix_now(&self) -> u32 {
+        self.desk.clock.unix
+    }
+
+    /// Sends a message. It leaves with everything else that this pass produces for the connection, in
+    /// the order of the calls (FR-22).
+    ///
+    /// A message that no frame can carry ends the connection with [`Close::Encode`]; nothing is sent on
+    /// a connection that is about to end.
+    pub fn send<'m>(&mut self, message: &impl Message<'m>) {
+        if self.wishes.end.is_some() {
+            return;
+        }
+        let sealed = self.sealer.seal_message(message, &mut self.desk.out);
+        self.account(sealed.map_err(Close::from));
+    }
+
+    /// Sends a frame that was encoded before, in plaintext; with a `channel_id`, the first four bytes
+    /// of its payload are replaced by it. So one encoded job serves every connection.
+    pub fn send_encoded(&mut self, frame: &[u8], channel_id: Option<u32>) {
+        if self.wishes.end.is_some() {
+            return;
+        }
+        let sealed = self.sealer.seal_frame(frame, channel_id, &mut self.desk.out);
+        self.account(sealed.map_err(Close::from));
+    }
+
+    fn account(&mut self, sealed: Result<(), Close>) {
+        match sealed {
+            Ok(()) => self.desk.stats.frames_out += 1,
+            Err(why) => self.close_after_flush(why),
+        }
+    }
+
+    /// Has [`Handler::timer`](crate::Handler::timer) called once, after this time. A connection has one
+    /// timer: setting it again moves it.
+    pub fn set_timer(&mut self, after: Duration) {
+        self.wishes.timer = self.desk.clock.after(ticks(after).max(1));
+    }
+
+    /// Forgets the timer.
+    pub fn clear_timer(&mut self) {
+        self.wishes.timer = NEVER;
+    }
+
+    /// Sets the greatest payload in bytes that the peer may send from now on. Until this is called,
+    /// [`Limits::frame_before_setup`](crate::Limits::frame_before_setup) holds.
+    pub fn set_frame_limit(&mut self, payload_bytes: u32) {
+        self.wishes.frame_limit = payload_bytes;
+    }
+
+    /// Ends the connection as soon as what was sent so far has left. No further frame is handed to the
+    /// handler. The first reason given counts.
+    pub fn close_after_flush(&mut self, why: Close) {
+        if self.wishes.end.is_none() {
+            self.wishes.end = Some(Box::new(why));
+        }
+    }
+}

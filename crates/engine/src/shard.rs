@@ -1,0 +1,517 @@
+//! A shard: one thread that owns some of the connections and everything about them.
+//!
+//! A turn waits for the system, serves commands, serves each connection that is ready, continues with
+//! those that had more to say than one turn allows, fires timers, and tells the handler that the turn
+//! is over. Between two connections it looks for commands, so that a new block does not wait for the
+//! end of a busy turn.
+
+use {
+    crate::{
+        Handler,
+        accept::Admitted,
+        close::Close,
+        connection::{Connection, Due, Session, State},
+        handle::Inlet,
+        link::{Clock, Desk, Link, NEVER, Rules, Wishes},
+        slab::ConnId,
+        sniff::{Opening, opening},
+        stats::{Board, Stats},
+        table::{Connections, Table, reason, take_session, token},
+    },
+    mio::{Events, Interest, Poll, Token, event::Event},
+    rand::{SeedableRng, rngs::StdRng},
+    std::{
+        io::{self, Read},
+        sync::{Arc, atomic::Ordering::AcqRel},
+        time::Duration,
+    },
+    sv2::noise::{ACT_1_LEN, Identity, Opened, Responder},
+};
+
+/// Bytes read from one connection in one turn: about 500 shares.
+const READ_BYTES: usize = 32 * 1024;
+/// Output of one connection that is written before its pass is over.
+const WRITE_EARLY: usize = 128 * 1024;
+/// Handshakes in one turn; each takes as long as some hundred shares.
+const HANDSHAKES: u32 = 4;
+/// Connections taken from the acceptor in one turn.
+const NEW_SOCKETS: usize = 64;
+/// Commands served before the connections have their turn again.
+const COMMANDS: usize = 256;
+
+/// The waker's token; slots are far below.
+pub(crate) const BELL: Token = Token(usize::MAX);
+
+/// One shard.
+pub(crate) struct Shard<H: Handler> {
+    handler: H,
+    table: Table<H::Conn>,
+    poll: Poll,
+    inlet: Inlet<H::Command>,
+    identity: Arc<Identity>,
+    board: Arc<Board>,
+    random: StdRng,
+    input: Box<[u8]>,
+    fired: Vec<u32>,
+    handshakes_left: u32,
+    /// More commands or sockets wait than one turn takes.
+    more_queued: bool,
+}
+
+impl<H: Handler> Shard<H> {
+    pub(crate) fn new(
+        index: u16,
+        handler: H,
+        poll: Poll,
+        inlet: Inlet<H::Command>,
+        rules: Rules,
+        identity: Arc<Identity>,
+        board: Arc<Board>,
+    ) -> io::Result<Self> {
+        let registry = poll.registry().try_clone()?;
+        let desk = Desk { out: Vec::new(), clock: Clock::new(), stats: Stats::default(), registry, rules };
+        Ok(Self {
+            handler,
+            table: Table::new(index, desk),
+            poll,
+            inlet,
+            identity,
+            board,
+            random: StdRng::from_entropy(),
+            input: vec![0; READ_BYTES].into(),
+            fired: Vec::new(),
+            handshakes_left: 0,
+            more_queued: false,
+        })
+    }
+
+    /// Serves until told to stop, then closes every connection in good order.
+    pub(crate) fn run(mut self) {
+        let mut events = Events::with_capacity(256);
+        while !self.inlet.bell.is_stopping() && self.turn(&mut events) {}
+        self.commands(usize::MAX);
+        self.turn_end();
+        for slot in 0..self.table.slab.slots() {
+            self.end(slot, Close::Shutdown);
+        }
+        // Every connection has a deadline for its lingering, so this comes to an end.
+        while !self.table.slab.is_empty() && self.turn(&mut events) {}
+        self.publish();
+    }
+
+    /// One turn; false when the system fails us.
+    fn turn(&mut self, events: &mut Events) -> bool {
+        self.take_sockets();
+        let timeout = self.timeout();
+        if let Err(error) = self.poll.poll(events, timeout)
+            && error.kind() != io::ErrorKind::Interrupted
+        {
+            tracing::error!(%error, "a shard cannot wait for its connections and stops");
+            return false;
+        }
+        self.table.desk.clock.update();
+        self.handshakes_left = HANDSHAKES;
+        self.look_for_commands();
+        for event in events.iter().filter(|event| event.token() != BELL) {
+            self.ready(event);
+            self.look_for_commands();
+        }
+        self.read_queued();
+        self.timers();
+        self.turn_end();
+        self.publish();
+        true
+    }
+
+    /// How long to sleep at most.
+    fn timeout(&mut self) -> Option<Duration> {
+        let Table { desk, wheel, queue, wake_at, .. } = &mut self.table;
+        if self.more_queued || !queue.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let next = wheel.next().unwrap_or(NEVER).min(*wake_at);
+        if next == NEVER {
+            return None;
+        }
+        desk.clock.update();
+        Some(Duration::from_millis(next.saturating_sub(desk.clock.tick)))
+    }
+
+    fn publish(&mut self) {
+        self.table.desk.stats.open = self.table.slab.len() as u64;
+        self.board.shards[usize::from(self.table.shard)].publish(&self.table.desk.stats);
+    }
+
+    // --- What other threads ask for.
+
+    fn take_sockets(&mut self) {
+        for _ in 0..NEW_SOCKETS {
+            let Ok(admitted) = self.inlet.sockets.try_recv() else { return };
+            if self.inlet.bell.is_stopping() || self.adopt(admitted).is_err() {
+                self.unassign();
+            }
+        }
+        self.more_queued = true;
+    }
+
+    /// Gives a new connection a slot.
+    fn adopt(&mut self, admitted: Admitted) -> io::Result<()> {
+        let Admitted { socket, peer, permit } = admitted;
+        let Table { slab, desk, .. } = &mut self.table;
+        let (slot, _) = slab.insert(Connection::new(socket, peer, permit, desk));
+        let connection = slab.get_mut(slot).expect("it was just put there");
+        if let Err(error) = desk.registry.register(&mut connection.socket, token(slot), Interest::READABLE) {
+            slab.remove(slot);
+            return Err(error);
+        }
+        desk.stats.accepted += 1;
+        self.table.arm(slot);
+        Ok(())
+    }
+
+    fn unassign(&self) {
+        self.board.shards[usize::from(self.table.shard)].assigned.fetch_sub(1, AcqRel);
+    }
+
+    fn look_for_commands(&mut self) {
+        if self.more_queued || self.inlet.bell.is_rung() {
+            self.commands(COMMANDS);
+        }
+    }
+
+    fn commands(&mut self, most: usize) {
+        self.more_queued = false;
+        // First say that we look, then look: what comes in between rings again.
+        self.inlet.bell.hush();
+        let mut served = 0;
+        while served < most {
+            let Ok(command) = self.inlet.commands.try_recv() else { break };
+            self.handler.command(command, &mut Connections::new(&mut self.table));
+            served += 1;
+        }
+        self.more_queued = served == most || !self.inlet.sockets.is_empty();
+        self.table.settle();
+        self.reap();
+    }
+
+    fn turn_end(&mut self) {
+        if self.table.desk.clock.tick >= self.table.wake_at {
+            self.table.wake_at = NEVER;
+        }
+        self.handler.turn_end(&mut Connections::new(&mut self.table));
+        self.table.settle();
+        self.reap();
+    }
+
+    // --- What the system tells.
+
+    fn ready(&mut self, event: &Event) {
+        let Ok(slot) = u32::try_from(event.token().0) else { return };
+        let Table { slab, desk, .. } = &mut self.table;
+        let Some(connection) = slab.get_mut(slot) else { return };
+        if event.is_writable() && !connection.backlog.is_empty() {
+            if let Err(why) = connection.write_backlog(desk, token(slot)) {
+                self.end(slot, why);
+                return;
+            }
+            let resume = connection.paused && !connection.owes_too_much(desk);
+            if resume {
+                connection.paused = false;
+                self.table.enqueue(slot);
+            }
+            self.table.arm(slot);
+        }
+        if event.is_readable() || event.is_read_closed() || event.is_error() {
+            let Some(connection) = self.table.slab.get_mut(slot) else { return };
+            connection.read_closed |= event.is_read_closed() || event.is_error();
+            if !connection.queued {
+                self.read(slot);
+            }
+        }
+    }
+
+    fn read_queued(&mut self) {
+        for _ in 0..self.table.queue.len() {
+            let Some((slot, generation)) = self.table.queue.pop_front() else { return };
+            let Some(connection) = self.table.slab.get_exact(slot, generation) else { continue };
+            connection.queued = false;
+            self.read(slot);
+            self.look_for_commands();
+        }
+    }
+
+    /// Reads once from a connection and serves what has come.
+    fn read(&mut self, slot: u32) {
+        let Table { slab, desk, .. } = &mut self.table;
+        let Some(connection) = slab.get_mut(slot) else { return };
+        match &connection.state {
+            State::Handshaking if self.handshakes_left == 0 => return self.table.enqueue(slot),
+            State::Open(_) if connection.owes_too_much(desk) => {
+                connection.paused = true;
+                return;
+            }
+            _ => {}
+        }
+        let count = match read_some(&mut connection.socket, &mut self.input) {
+            Ok(Some(0)) => {
+                let why = if connection.inbox.is_empty() { Close::Peer } else { Close::PeerMidFrame };
+                return self.end(slot, why);
+            }
+            Ok(Some(count)) => count,
+            Ok(None) => {
+                connection.read_closed = false;
+                return;
+            }
+            Err(error) => return self.end(slot, error.into()),
+        };
+        desk.stats.bytes_in += count as u64;
+        // A short read has emptied the socket, and the system tells when there is more; a full one may
+        // not have, and the end of the stream is told only once.
+        let again = count == self.input.len() || connection.read_closed;
+        match connection.state {
+            State::Handshaking => self.handshake(slot, count),
+            State::Open(_) => self.frames(slot, count),
+            State::Lingering => {}
+        }
+        if again {
+            self.table.enqueue(slot);
+        }
+    }
+
+    /// Takes the first message of the handshake; answers when it is complete.
+    fn handshake(&mut self, slot: u32, count: usize) {
+        let Some(connection) = self.table.slab.get_mut(slot) else { return };
+        let inbox = &mut connection.inbox;
+        if inbox.is_empty() {
+            inbox.need(ACT_1_LEN);
+        }
+        let surplus = inbox.top_up(&mut self.input[..count]);
+        let text = match opening(inbox.bytes()) {
+            // The place where a port for both protocols hands the connection to its SV1 front.
+            Opening::Json => Some("JSON, as Stratum V1 does,"),
+            Opening::Text => Some("text"),
+            Opening::Undecided | Opening::Binary => None,
+        };
+        if let Some(text) = text {
+            return self.end(slot, Close::NotNoise(text));
+        }
+        // Nobody can encrypt before having read our answer.
+        if !surplus.is_empty() {
+            return self.end(slot, Close::NotNoise("something else"));
+        }
+        let Some(act_1) = inbox.bytes().first_chunk::<ACT_1_LEN>().copied() else { return };
+        inbox.clear();
+        self.handshakes_left = self.handshakes_left.saturating_sub(1);
+        self.answer(slot, &act_1);
+    }
+
+    /// Answers a handshake and shows the connection to the handler.
+    fn answer(&mut self, slot: u32, act_1: &[u8; ACT_1_LEN]) {
+        let now = u64::from(self.table.desk.clock.unix());
+        let (act_2, transport) = match Responder::new(&self.identity).step(act_1, now, &mut self.random) {
+            Ok(answer) => answer,
+            Err(error) => return self.end(slot, Close::Handshake(error)),
+        };
+        let id = self.table.id(slot);
+        let Table { slab, desk, open, .. } = &mut self.table;
+        let Some(connection) = slab.get_mut(slot) else { return };
+        connection.permit.established();
+        connection.phase_ends = NEVER;
+        connection.last_frame = desk.clock.tick;
+        desk.stats.handshakes += 1;
+        desk.out.extend_from_slice(&act_2);
+        let (mut sealer, opener) = transport.split();
+        let mut wishes = Wishes { timer: NEVER, frame_limit: desk.rules.frame_before_setup, end: None };
+        let mut link = Link { id, peer: connection.peer, sealer: &mut sealer, wishes: &mut wishes, desk };
+        let conn = self.handler.opened(&mut link);
+        connection.state = State::Open(Session { sealer, opener, wishes, conn });
+        *open += 1;
+        self.table.finish(slot);
+        self.reap();
+    }
+
+    /// Hands every complete frame of the input to the handler, decrypted where it lies, and keeps the
+    /// beginning of the one that follows.
+    fn frames(&mut self, slot: u32, count: usize) {
+        let id = self.table.id(slot);
+        let Table { slab, desk, .. } = &mut self.table;
+        let Some(connection) = slab.get_mut(slot) else { return };
+        let mut input = &mut self.input[..count];
+        let result = loop {
+            match serve_next(&mut self.handler, connection, id, desk, &mut input) {
+                Ok(Step::Served) if desk.out.len() < WRITE_EARLY => {}
+                Ok(Step::Served) => {
+                    if let Err(why) = connection.flush(desk, token(slot)) {
+                        break Err(why);
+                    }
+                }
+                Ok(Step::Done) => break Ok(()),
+                Err(why) => break Err(why),
+            }
+        };
+        if let Err(why) = result
+            && let State::Open(session) = &mut connection.state
+        {
+            session.wishes.end.get_or_insert_with(|| Box::new(why));
+        }
+        self.table.finish(slot);
+        self.reap();
+    }
+
+    // --- Time.
+
+    fn timers(&mut self) {
+        let mut fired = std::mem::take(&mut self.fired);
+        self.table.wheel.advance(self.table.desk.clock.tick, &mut fired);
+        for slot in fired.drain(..) {
+            self.deadline(slot);
+        }
+        self.fired = fired;
+    }
+
+    fn deadline(&mut self, slot: u32) {
+        let Table { slab, desk, .. } = &mut self.table;
+        let Some(connection) = slab.get_mut(slot) else { return };
+        match connection.due(desk) {
+            None => {}
+            Some(Due::Phase) => return self.end(slot, Close::HandshakeTimeout),
+            Some(Due::WriteStall) => return self.end(slot, Close::WriteStalled),
+            Some(Due::PartialFrame) => return self.end(slot, Close::PartialFrame),
+            Some(Due::Idle) => return self.end(slot, Close::Idle),
+            Some(Due::Timer) => {
+                let Some((conn, mut link)) = self.table.session(slot) else { return };
+                link.clear_timer();
+                if let Err(why) = self.handler.timer(conn, &mut link) {
+                    link.close_after_flush(why);
+                }
+                self.table.finish(slot);
+                return self.reap();
+            }
+        }
+        self.table.arm(slot);
+    }
+
+    // --- The end.
+
+    /// Ends the connections that handlers or failed writes have marked.
+    fn reap(&mut self) {
+        while let Some(slot) = self.table.ended.pop() {
+            if let Some(why) = self.table.slab.get_mut(slot).and_then(reason) {
+                self.end(slot, why);
+            }
+        }
+    }
+
+    /// Ends a connection: tells the handler, then closes the socket, at once or when the rest of the
+    /// output has left. A connection that lingers already is closed.
+    fn end(&mut self, slot: u32, why: Close) {
+        let id = self.table.id(slot);
+        let Table { slab, desk, open, .. } = &mut self.table;
+        let Some(connection) = slab.get_mut(slot) else { return };
+        let lingered = matches!(connection.state, State::Lingering);
+        if !lingered {
+            desk.stats.closed[why.index()] += 1;
+            tracing::debug!(%id, reason = why.label(), "{why}");
+        }
+        let Some(conn) = take_session(connection) else {
+            desk.stats.handshakes_failed += u64::from(!lingered);
+            return self.remove(slot);
+        };
+        *open -= 1;
+        connection.inbox.clear();
+        connection.frame_began = NEVER;
+        let linger = why.lets_output_leave();
+        if linger {
+            connection.phase_ends = desk.clock.after(desk.rules.linger);
+            if connection.backlog.is_empty() {
+                connection.say_goodbye();
+            }
+        }
+        self.handler.closed(conn, id, &why);
+        if linger {
+            // What the peer has sent meanwhile is read and thrown away.
+            self.table.enqueue(slot);
+            self.table.arm(slot);
+        } else {
+            self.remove(slot);
+        }
+    }
+
+    fn remove(&mut self, slot: u32) {
+        let Table { slab, desk, wheel, .. } = &mut self.table;
+        let Some(mut connection) = slab.remove(slot) else { return };
+        wheel.cancel(slot);
+        // Closing the socket would do it too; failing here changes nothing.
+        let _ = desk.registry.deregister(&mut connection.socket);
+        self.unassign();
+    }
+}
+
+enum Step {
+    /// A frame was handed over, or more of one was taken in; go on.
+    Served,
+    /// The input is used up, or the handler wants no more of it.
+    Done,
+}
+
+/// Takes one step through the input of an open connection: finishes the frame in the inbox, or takes
+/// the one at the front of the input, or keeps what is no whole frame.
+fn serve_next<H: Handler>(
+    handler: &mut H,
+    connection: &mut Connection<H::Conn>,
+    id: ConnId,
+    desk: &mut Desk,
+    input: &mut &mut [u8],
+) -> Result<Step, Close> {
+    let Connection { peer, state: State::Open(session), inbox, last_frame, frame_began, .. } = connection
+    else {
+        return Ok(Step::Done);
+    };
+    let Session { sealer, opener, wishes, conn } = session;
+    let resumed = !inbox.is_empty();
+    if resumed {
+        *input = inbox.top_up(std::mem::take(input));
+    }
+    let bytes = if resumed { inbox.bytes() } else { &mut **input };
+    match opener.next_frame(bytes, wishes.frame_limit)? {
+        Opened::Frame { frame, consumed } => {
+            desk.stats.frames_in += 1;
+            *last_frame = desk.clock.tick;
+            let mut link = Link { id, peer: *peer, sealer, wishes, desk };
+            if let Err(why) = handler.frame(conn, &mut link, frame) {
+                link.close_after_flush(why);
+            }
+            if resumed {
+                debug_assert_eq!(consumed, inbox.len(), "the inbox holds one frame at most");
+                inbox.clear();
+                *frame_began = NEVER;
+            } else {
+                *input = &mut std::mem::take(input)[consumed..];
+            }
+            Ok(if wishes.end.is_some() { Step::Done } else { Step::Served })
+        }
+        Opened::NeedMore(needed) if resumed => {
+            inbox.need(needed);
+            Ok(if input.is_empty() { Step::Done } else { Step::Served })
+        }
+        Opened::NeedMore(needed) => {
+            if !input.is_empty() {
+                inbox.keep(input, needed);
+                *frame_began = desk.clock.tick;
+            }
+            Ok(Step::Done)
+        }
+    }
+}
+
+/// Reads once: `None` when there is nothing, `Some(0)` at the end of the stream.
+fn read_some(socket: &mut impl Read, input: &mut [u8]) -> io::Result<Option<usize>> {
+    loop {
+        match socket.read(input) {
+            Ok(count) => return Ok(Some(count)),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            Err(error) => return Err(error),
+        }
+    }
+}
