@@ -184,12 +184,19 @@ impl AssayPool {
         self.credits(key).iter().map(|(_, credit)| credit).sum()
     }
 
-    /// `/v1/ehash/epochs`.
+    /// All epochs, each as `/v1/ehash/epochs` shows it.
     pub fn epochs(&self) -> Vec<Value> {
-        match self.json("/v1/ehash/epochs").expect("the pool answers") {
-            Value::Array(epochs) => epochs,
-            page => page["epochs"].as_array().expect("a list of epochs").clone(),
-        }
+        self.list("/v1/ehash/epochs", "epochs")
+    }
+
+    /// All blocks that the pool has found, each as `/v1/ehash/blocks` shows it.
+    pub fn blocks(&self) -> Vec<Value> {
+        self.list("/v1/ehash/blocks", "blocks")
+    }
+
+    fn list(&self, path: &str, field: &str) -> Vec<Value> {
+        let page = self.json(path).expect("the pool answers");
+        page[field].as_array().unwrap_or_else(|| panic!("no list of {field} in {page}")).clone()
     }
 
     /// Value of a metric of `/metrics` without labels, or the sum over its labels.

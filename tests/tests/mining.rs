@@ -1,5 +1,6 @@
 //! `assay mine` through `assay pool` on a real node: blocks, transactions, reorgs, and a node that dies.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bitcoin::{Amount, Block};
@@ -17,13 +18,18 @@ const BLOCK: Duration = Duration::from_secs(60);
 /// eHash of a block's expected work.
 const ONE_BLOCK: u64 = 1 << 50;
 
-/// The block comes from a pool of ours: it pays everything to the pool's script and carries the pool's tag.
+/// The block carries the pool's tag.
+fn from_the_pool(block: &Block) -> bool {
+    let script = block.txdata[0].input[0].script_sig.as_bytes();
+    script.windows(TAG.len()).any(|window| window == TAG.as_bytes())
+}
+
+/// The block carries the pool's tag and pays everything to the pool's script.
 fn assert_from_the_pool(block: &Block, fees: Amount) {
     let coinbase = &block.txdata[0];
+    assert!(from_the_pool(block), "no tag in {:02x?}", coinbase.input[0].script_sig.as_bytes());
     assert_eq!(coinbase.output[0].script_pubkey, payout_script());
     assert_eq!(coinbase.output[0].value, SUBSIDY + fees);
-    let script = coinbase.input[0].script_sig.as_bytes();
-    assert!(script.windows(TAG.len()).any(|window| window == TAG.as_bytes()), "no tag in {script:02x?}");
 }
 
 fn mine_up_to(node: &RealNode, height: u32) {
@@ -38,7 +44,7 @@ fn wait_until_pool_follows(pool: &AssayPool, node: &RealNode) {
     });
 }
 
-// proves: PO-03
+// proves: PO-01 PO-03 MP-17 MP-18 MP-94 BW-09
 #[test]
 fn twenty_blocks_in_a_row() {
     let _processor = process::processor();
@@ -90,6 +96,7 @@ fn assert_credits(pool: &AssayPool, settings: &PoolSettings, keys: &[String; 2],
     assert_eq!(closed as u64, total / epoch, "an epoch closes with exactly {epoch} eHash: {epochs:?}");
 }
 
+// proves: BW-01 BW-03 BW-04 MP-92 MP-93
 #[test]
 fn blocks_carry_the_mempool() {
     let _processor = process::processor();
@@ -111,6 +118,32 @@ fn blocks_carry_the_mempool() {
     pool.verify_ledger();
 }
 
+/// The blocks that have paid into pots and still count, by height, as the pool's books have them.
+fn counted_blocks(pool: &AssayPool) -> BTreeMap<u64, String> {
+    let blocks = pool.blocks().into_iter();
+    let counted = blocks.filter(|block| block["status"] == "connected" || block["status"] == "final");
+    counted
+        .map(|block| (number(&block["height"]), block["hash"].as_str().expect("a hash").to_owned()))
+        .collect()
+}
+
+/// The blocks of the node's chain that are the pool's, by height.
+fn pool_blocks_of_chain(node: &RealNode) -> BTreeMap<u64, String> {
+    let heights = PREPARED_HEIGHT + 1..=node.height();
+    let ours = heights.filter(|height| from_the_pool(&node.block(*height)));
+    ours.map(|height| (u64::from(height), node.block_hash(height).to_string())).collect()
+}
+
+/// The pool's books count exactly those of its blocks that are in the node's chain.
+fn wait_until_books_follow(pool: &AssayPool, node: &RealNode) {
+    let expected = pool_blocks_of_chain(node);
+    wait_until(&format!("the books count {expected:?}"), Duration::from_secs(20), || {
+        counted_blocks(pool) == expected
+    });
+    pool.verify_ledger();
+}
+
+// proves: MP-108
 #[test]
 fn a_reorg_takes_a_block_out_of_the_pots() {
     let _processor = process::processor();
@@ -121,19 +154,16 @@ fn a_reorg_takes_a_block_out_of_the_pots() {
     mine_up_to(&node, PREPARED_HEIGHT + 3);
     miner.stop();
     wait_until_pool_follows(&pool, &node);
-    let (height, lost) = (node.height(), node.tip());
-    let (before, credited) = (rewards(&pool), pool.total_credit(&key));
-    let blocks = u64::from(height - PREPARED_HEIGHT);
-    assert_eq!(before, blocks * SUBSIDY.to_sat(), "every block of the pool counts");
+    wait_until_books_follow(&pool, &node);
+    let (height, lost, credited) = (node.height(), node.tip(), pool.total_credit(&key));
+    assert_eq!(counted_blocks(&pool).len() as u32, height - PREPARED_HEIGHT, "every block is the pool's");
 
     node.invalidate(lost);
     let fork = node.mine(2, b"fork");
     wait_until_pool_follows(&pool, &node);
-    wait_until("the lost block leaves the pots", Duration::from_secs(20), || {
-        rewards(&pool) == before - SUBSIDY.to_sat()
-    });
+    wait_until_books_follow(&pool, &node);
+    assert!(!counted_blocks(&pool).values().any(|block| *block == lost.to_string()));
     assert_eq!(pool.total_credit(&key), credited, "issuance does not depend on the chain");
-    pool.verify_ledger();
 
     let miner = Miner::start(&pool, &key, "extended", 2);
     mine_up_to(&node, height + 2);
@@ -141,19 +171,13 @@ fn a_reorg_takes_a_block_out_of_the_pots() {
     let block = node.block(height + 2);
     assert_eq!(block.header.prev_blockhash, fork[1], "the pool builds on the longer fork");
     assert_from_the_pool(&block, Amount::ZERO);
-    pool.verify_ledger();
 
     // The fork turns out to be invalid in its turn, and the first chain comes back.
     node.invalidate(fork[0]);
     node.reconsider(lost);
+    assert_eq!(node.tip(), lost);
     wait_until_pool_follows(&pool, &node);
-    wait_until("the block counts again", Duration::from_secs(20), || rewards(&pool) == before);
-    pool.verify_ledger();
-}
-
-/// Satoshis of all blocks that count now.
-fn rewards(pool: &AssayPool) -> u64 {
-    number(&pool.verify_ledger()["rewards"])
+    wait_until_books_follow(&pool, &node);
 }
 
 #[test]
@@ -187,6 +211,5 @@ fn mining_resumes_when_a_killed_node_returns() {
     assert_from_the_pool(&node.block(height + 1), Amount::ZERO);
     miner.stop();
     wait_until_pool_follows(&pool, &node);
-    let counted = u64::from(node.height() - PREPARED_HEIGHT) * SUBSIDY.to_sat();
-    wait_until("only the node's blocks count", Duration::from_secs(20), || rewards(&pool) == counted);
+    wait_until_books_follow(&pool, &node);
 }

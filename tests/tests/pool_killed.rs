@@ -16,7 +16,7 @@ const KILLS: u32 = 10;
 /// Channels of each device: with ten shares a second on each, some hundreds of shares a second in all.
 const CHANNELS: u32 = 24;
 
-// proves: PO-04 PO-06 MP-02
+// proves: PO-04 PO-06 PO-11 MP-100 MP-129
 #[test]
 fn no_acknowledged_share_is_lost_and_none_is_counted_twice() {
     let _processor = process::processor();
