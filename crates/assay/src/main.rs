@@ -1,1 +1,29 @@
-fn main() {}
+//! `assay`: run, or mine on, a Bitcoin pool without accounts.
+
+mod cli;
+mod config;
+mod demo;
+mod http;
+mod keys;
+mod ledger_command;
+mod logging;
+mod metrics;
+mod mine;
+mod pool_command;
+mod roles;
+mod shutdown;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match cli::run() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error}");
+            for cause in error.chain().skip(1) {
+                eprintln!("because: {cause}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,1 +1,22 @@
-//! pool
+//! The pool role: templates become jobs, shares become durable credit, headers that meet the network target become
+//! blocks.
+//!
+//! ```text
+//!   node ──templates──▶ TemplateFeed ──WorkUpdate──▶ Shard (one a core: connections, channels, jobs, shares)
+//!     ▲                                               │ solution            │ credits, once per fsync
+//!     └────────────── BlockSubmitter ◀────────────────┘                     ▼
+//!     └─chain events─▶ ChainFollower ──blocks, tips──────────────────────▶ ledger
+//! ```
+
+mod blocks;
+mod chain;
+mod config;
+mod pool;
+mod shard;
+mod stats;
+mod templates;
+mod update;
+
+pub use config::{ChannelLimits, MAX_TAG_LEN, PoolConfig};
+pub use pool::{Parts, Pool, StartError};
+pub use stats::{BlockReport, PoolStats, PoolTotals};

@@ -1,0 +1,177 @@
+//! The configuration of `assay pool`: a TOML file, overridden by the environment, checked field by field.
+//!
+//! What is written (`File`, here) is kept apart from what it means (`pool::PoolConfig`, `ledger::Params`, …):
+//! [`PoolFile::resolve`] in `resolve.rs` is the only way from the one to the other.
+
+mod resolve;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use figment::Figment;
+use figment::providers::{Env, Format, Toml};
+use serde::Deserialize;
+
+pub use resolve::{NodeAccess, Resolved};
+
+use crate::logging::LogFormat;
+
+/// Prefix of environment variables that override the file: `ASSAY_POOL__LISTEN` is `listen` of `[pool]`.
+const ENVIRONMENT_PREFIX: &str = "ASSAY_";
+
+/// The configuration file as it is written. `docs/assay.example.toml` explains each field.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PoolFile {
+    pub data_dir: PathBuf,
+    #[serde(default)]
+    pub log_format: LogFormat,
+    pub pool: PoolSection,
+    #[serde(default)]
+    pub epochs: EpochsSection,
+    pub node: NodeSection,
+    #[serde(default)]
+    pub http: HttpSection,
+    #[serde(default)]
+    pub noise: NoiseSection,
+    #[serde(default)]
+    pub limits: LimitsSection,
+}
+
+/// `[pool]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PoolSection {
+    #[serde(default = "default_listen")]
+    pub listen: SocketAddr,
+    #[serde(default)]
+    pub server_id: u16,
+    pub payout_address: Option<String>,
+    pub payout_script: Option<String>,
+    #[serde(default = "default_tag")]
+    pub tag: String,
+    #[serde(default = "default_shares_per_minute")]
+    pub shares_per_minute: u32,
+    #[serde(default = "default_min_share_hashes")]
+    pub min_share_hashes: u64,
+    pub default_payout_key: Option<String>,
+    #[serde(default)]
+    pub shards: usize,
+}
+
+/// `[epochs]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EpochsSection {
+    pub q: u8,
+    pub window: u16,
+    pub fee_ppm: u32,
+    pub maturity: u32,
+}
+
+/// `[node]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeSection {
+    pub url: String,
+    pub cookie_file: Option<PathBuf>,
+    pub user: Option<String>,
+    pub password: Option<String>,
+    pub network: String,
+}
+
+/// `[http]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HttpSection {
+    pub listen: SocketAddr,
+}
+
+/// `[noise]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NoiseSection {
+    pub certificate_hours: u32,
+}
+
+/// `[limits]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsSection {
+    pub connections: usize,
+    pub connections_per_address: usize,
+    pub channels_per_connection: u16,
+    pub shares_per_tip: usize,
+    pub invalid_shares_per_minute: u32,
+}
+
+fn default_listen() -> SocketAddr {
+    SocketAddr::from(([0, 0, 0, 0], 3333))
+}
+
+fn default_tag() -> String {
+    "assay".to_owned()
+}
+
+fn default_shares_per_minute() -> u32 {
+    12
+}
+
+fn default_min_share_hashes() -> u64 {
+    1 << 16
+}
+
+impl Default for EpochsSection {
+    fn default() -> Self {
+        Self { q: 3, window: 16, fee_ppm: 10_000, maturity: 100 }
+    }
+}
+
+impl Default for HttpSection {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8330)) }
+    }
+}
+
+impl Default for NoiseSection {
+    fn default() -> Self {
+        Self { certificate_hours: 24 }
+    }
+}
+
+impl Default for LimitsSection {
+    fn default() -> Self {
+        Self {
+            connections: 18_000,
+            connections_per_address: 18_000,
+            channels_per_connection: 10_000,
+            shares_per_tip: 1 << 16,
+            invalid_shares_per_minute: 600,
+        }
+    }
+}
+
+/// Whether an environment variable (without its prefix) is meant as a field of the file. Others with the prefix,
+/// as `ASSAY_LOG`, belong to somebody else.
+fn names_a_field(key: &str) -> bool {
+    key.contains("__") || ["data_dir", "log_format"].iter().any(|field| key.eq_ignore_ascii_case(field))
+}
+
+impl PoolFile {
+    /// Reads `path` and the environment. Unknown fields and wrong types are refused with the field's name.
+    pub fn load(path: &Path) -> Result<Self> {
+        anyhow::ensure!(
+            path.is_file(),
+            "no configuration file at {}: write one from docs/assay.example.toml",
+            path.display()
+        );
+        Figment::new()
+            .merge(Toml::file_exact(path))
+            .merge(Env::prefixed(ENVIRONMENT_PREFIX).filter(|key| names_a_field(key.as_str())).split("__"))
+            .extract()
+            .with_context(|| format!("the configuration in {} cannot be used", path.display()))
+    }
+}

@@ -1,0 +1,173 @@
+//! From what is written to what it means: every field is checked here, and an error names it and its remedy.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use bitcoin::{Address, ScriptBuf, address::NetworkUnchecked};
+use engine::Limits;
+use ledger::Params;
+use node::Chain;
+use node::rpc::{RpcAuth, RpcConfig};
+use pool::{ChannelLimits, MAX_TAG_LEN, PoolConfig};
+use work::{PayoutKey, ServerId};
+
+use super::{NodeSection, PoolFile, PoolSection};
+
+/// Easiest share that may be configured: below it, shares are noise.
+const MIN_SHARE_HASHES: u64 = 256;
+
+/// The configuration as typed values, each ready for its crate.
+#[derive(Debug)]
+pub struct Resolved {
+    pub pool: PoolConfig,
+    pub epochs: Params,
+    pub node: NodeAccess,
+    pub ledger_path: PathBuf,
+    pub limits: Limits,
+    pub shards: usize,
+    pub certificate_validity: Duration,
+    pub file: PoolFile,
+}
+
+/// How to reach the node.
+#[derive(Clone, Debug)]
+pub struct NodeAccess {
+    pub rpc: RpcConfig,
+}
+
+impl PoolFile {
+    /// Checks every field.
+    pub fn resolve(self) -> Result<Resolved> {
+        let chain = chain(&self.node.network)?;
+        let epochs = Params {
+            q: self.epochs.q,
+            window: self.epochs.window,
+            fee_ppm: self.epochs.fee_ppm,
+            maturity: self.epochs.maturity,
+        };
+        epochs.validate().context("[epochs] cannot be used")?;
+        let limits = Limits {
+            connections: self.limits.connections,
+            connections_per_address: self.limits.connections_per_address,
+            ..Limits::default()
+        };
+        ensure!(limits.connections > 0, "limits.connections is 0: nobody could connect; set it to 1 or more");
+        ensure!(
+            (1..=24 * 365).contains(&self.noise.certificate_hours),
+            "noise.certificate_hours must be between 1 and {}",
+            24 * 365
+        );
+        Ok(Resolved {
+            pool: pool_config(&self.pool, self.channel_limits()?, chain)?,
+            epochs,
+            node: NodeAccess { rpc: rpc_config(&self.node, chain)? },
+            ledger_path: self.data_dir.join("ledger.db"),
+            limits,
+            shards: shards(self.pool.shards),
+            certificate_validity: Duration::from_secs(u64::from(self.noise.certificate_hours) * 3600),
+            file: self,
+        })
+    }
+
+    fn channel_limits(&self) -> Result<ChannelLimits> {
+        let limits = &self.limits;
+        ensure!(limits.channels_per_connection > 0, "limits.channels_per_connection must be 1 or more");
+        ensure!(limits.shares_per_tip >= 64, "limits.shares_per_tip must be 64 or more");
+        ensure!(limits.invalid_shares_per_minute > 0, "limits.invalid_shares_per_minute must be 1 or more");
+        Ok(ChannelLimits {
+            channels_per_connection: limits.channels_per_connection,
+            shares_per_tip: limits.shares_per_tip,
+            invalid_shares_per_minute: limits.invalid_shares_per_minute,
+        })
+    }
+}
+
+/// One shard a core unless told otherwise.
+pub fn shards(configured: usize) -> usize {
+    match configured {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        shards => shards,
+    }
+}
+
+fn chain(network: &str) -> Result<Chain> {
+    Ok(match network {
+        "bitcoin" | "main" => Chain::Main,
+        "testnet4" => Chain::Testnet4,
+        "signet" => Chain::Signet,
+        "regtest" => Chain::Regtest,
+        other => bail!("node.network is \"{other}\"; write bitcoin, testnet4, signet or regtest"),
+    })
+}
+
+fn pool_config(section: &PoolSection, limits: ChannelLimits, chain: Chain) -> Result<PoolConfig> {
+    ensure!(
+        section.tag.len() <= MAX_TAG_LEN,
+        "pool.tag has {} bytes; at most {MAX_TAG_LEN} fit the coinbase beside the extranonce",
+        section.tag.len()
+    );
+    ensure!(
+        (1..=600).contains(&section.shares_per_minute),
+        "pool.shares_per_minute is {}; write 1 to 600 (12 is usual)",
+        section.shares_per_minute
+    );
+    ensure!(
+        section.min_share_hashes >= MIN_SHARE_HASHES,
+        "pool.min_share_hashes is {}; write {MIN_SHARE_HASHES} or more (4294967296 is difficulty 1)",
+        section.min_share_hashes
+    );
+    let default_payout_key = section
+        .default_payout_key
+        .as_deref()
+        .map(PayoutKey::from_str)
+        .transpose()
+        .context("pool.default_payout_key is no payout key; make one with `assay keys payout`")?;
+    Ok(PoolConfig {
+        server_id: ServerId::new(section.server_id),
+        payout_script: payout_script(section, chain)?,
+        tag: section.tag.as_bytes().to_vec(),
+        default_payout_key,
+        shares_per_minute: section.shares_per_minute,
+        min_share_hashes: section.min_share_hashes,
+        limits,
+    })
+}
+
+fn payout_script(section: &PoolSection, chain: Chain) -> Result<ScriptBuf> {
+    let script = match (&section.payout_address, &section.payout_script) {
+        (Some(_), Some(_)) => {
+            bail!("both pool.payout_address and pool.payout_script are set; remove one of them")
+        }
+        (None, None) => bail!("pool.payout_address is missing; set the address that receives the rewards"),
+        (Some(text), None) => Address::<NetworkUnchecked>::from_str(text)
+            .with_context(|| format!("pool.payout_address \"{text}\" is no Bitcoin address"))?
+            .require_network(chain.network())
+            .with_context(|| format!("pool.payout_address \"{text}\" is not of the network {chain}"))?
+            .script_pubkey(),
+        (None, Some(hex)) => ScriptBuf::from_hex(hex)
+            .with_context(|| format!("pool.payout_script \"{hex}\" is no script in hex"))?,
+    };
+    ensure!(!script.is_empty(), "pool.payout_script is empty; set the script that receives the rewards");
+    Ok(script)
+}
+
+fn rpc_config(section: &NodeSection, chain: Chain) -> Result<RpcConfig> {
+    let auth = match (&section.cookie_file, &section.user, &section.password) {
+        (Some(path), None, None) => RpcAuth::Cookie(path.clone()),
+        (None, Some(user), Some(password)) => {
+            RpcAuth::UserPassword { user: user.clone(), password: password.clone() }
+        }
+        (None, None, None) => {
+            bail!("[node] has no access: set node.cookie_file, or node.user and node.password")
+        }
+        _ => bail!("[node] must have either node.cookie_file, or both node.user and node.password"),
+    };
+    ensure!(
+        section.url.starts_with("http://"),
+        "node.url is \"{}\"; write it as http://host:port (JSON-RPC of the node)",
+        section.url
+    );
+    Ok(RpcConfig::new(section.url.clone(), auth, chain))
+}

@@ -1,0 +1,77 @@
+use std::io::Write;
+
+use super::PoolFile;
+
+const GOOD: &str = r#"
+data_dir = "/tmp/assay"
+[pool]
+payout_script = "51"
+[node]
+url = "http://127.0.0.1:38332"
+cookie_file = "/tmp/.cookie"
+network = "signet"
+"#;
+
+fn resolve(text: &str) -> Result<super::Resolved, String> {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    PoolFile::load(file.path()).and_then(PoolFile::resolve).map_err(|error| format!("{error:#}"))
+}
+
+#[test]
+fn a_short_file_is_enough() {
+    let resolved = resolve(GOOD).unwrap();
+    assert_eq!(resolved.pool.payout_script.to_hex_string(), "51");
+    assert_eq!(resolved.ledger_path.to_str(), Some("/tmp/assay/ledger.db"));
+    assert_eq!(resolved.epochs.window, 16);
+}
+
+#[test]
+fn errors_name_the_field_and_the_remedy() {
+    let case = |from: &str, to: &str, wanted: &[&str]| {
+        assert!(GOOD.contains(from), "{from}");
+        let error = resolve(&GOOD.replace(from, to)).expect_err(to);
+        for part in wanted {
+            assert!(error.contains(part), "{to}: {error}");
+        }
+    };
+    case("[node]", "paymout = 3\n[node]", &["paymout", "payout_address"]);
+    case("payout_script = \"51\"", "", &["pool.payout_address is missing"]);
+    case("payout_script = \"51\"", "payout_script = \"5\"", &["pool.payout_script"]);
+    case("payout_script = \"51\"", "payout_address = \"x\"", &["pool.payout_address \"x\""]);
+    case(
+        "payout_script = \"51\"",
+        "payout_address = \"bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4\"",
+        &["not of the network"],
+    );
+    case("\"signet\"", "\"signnet\"", &["node.network", "bitcoin, testnet4, signet or regtest"]);
+    case("cookie_file = \"/tmp/.cookie\"", "", &["node.cookie_file"]);
+    case("cookie_file = \"/tmp/.cookie\"", "user = \"a\"", &["node.password"]);
+    case("http://", "https://", &["node.url"]);
+    case("[node]", "shares_per_minute = 0\n[node]", &["pool.shares_per_minute"]);
+    case("[node]", "min_share_hashes = 1\n[node]", &["pool.min_share_hashes"]);
+    case("[node]", "default_payout_key = \"bob\"\n[node]", &["pool.default_payout_key", "assay keys payout"]);
+    case("[node]", "listen = 3\n[node]", &["pool.listen"]);
+    case("[node]", "[epochs]\nq = 99\n[node]", &["[epochs]", "q"]);
+    case("[node]", "[noise]\ncertificate_hours = 0\n[node]", &["noise.certificate_hours"]);
+}
+
+#[test]
+fn the_example_is_complete_and_correct() {
+    let example = include_str!("../../../../docs/assay.example.toml").replace("bc1q…", "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4");
+    resolve(&example).unwrap();
+    // With every optional field switched on it still parses, so no field is documented that does not exist.
+    let all: String = example
+        .lines()
+        .map(|line| {
+            let uncommented = line.strip_prefix("# ").filter(|rest| {
+                rest.split_once(" = ").is_some_and(|(name, _)| {
+                    !name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+                })
+            });
+            format!("{}\n", uncommented.unwrap_or(line))
+        })
+        .collect();
+    let error = resolve(&all).expect_err("both ways of access and of payout are switched on");
+    assert!(error.contains("pool.payout_") || error.contains("default_payout_key"), "{error}");
+}

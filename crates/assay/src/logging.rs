@@ -1,0 +1,25 @@
+//! Log lines: on standard error, for operators; `ASSAY_LOG` chooses what (default `info`).
+
+use tracing_subscriber::EnvFilter;
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One readable line an event.
+    #[default]
+    Text,
+    /// One JSON object an event, for log collectors.
+    Json,
+}
+
+/// Starts logging; `default_filter` holds unless `ASSAY_LOG` says otherwise.
+pub fn start(format: LogFormat, default_filter: &str) {
+    let filter = EnvFilter::try_from_env("ASSAY_LOG").unwrap_or_else(|_| EnvFilter::new(default_filter));
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second start, as in tests that run several roles, keeps the first subscriber.
+    let _ = match format {
+        LogFormat::Text => lines.try_init(),
+        LogFormat::Json => lines.json().try_init(),
+    };
+}

@@ -1,0 +1,149 @@
+//! `assay mine`: a CPU mining device.
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use crossbeam_channel::{Receiver, bounded};
+use device::{ChannelKind, Device, DeviceConfig, DeviceEvent, DeviceHandle, DeviceStats, PoolAddress};
+use serde_json::json;
+use work::HashRate;
+
+use crate::shutdown::Shutdown;
+
+/// How often the live line is drawn on a terminal.
+const LIVE_LINE: Duration = Duration::from_millis(500);
+
+/// How often a plain line is written elsewhere.
+const PLAIN_LINE: Duration = Duration::from_secs(10);
+
+/// Events that may wait to be printed.
+const EVENT_QUEUE: usize = 1024;
+
+#[derive(Args)]
+pub struct Arguments {
+    /// The pool, as stratum2+tcp://host:port/<authority key>. Give several in order of preference.
+    #[arg(long, value_name = "URL", required = true)]
+    pool: Vec<PoolAddress>,
+    /// Who is paid: <payout key>[.worker]. `assay keys payout` makes a key.
+    #[arg(long, value_name = "KEY", env = "ASSAY_USER")]
+    user: String,
+    /// standard (the pool builds the coinbase) or extended (the device rolls an extranonce of its own).
+    #[arg(long, default_value = "standard")]
+    channel: ChannelKind,
+    /// Threads that hash; by default one a core.
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Upper bound of the hash rate, in hashes a second.
+    #[arg(long, value_name = "HASHES")]
+    max_hash_rate: Option<u64>,
+    /// Say that the device cannot process extended jobs (REQUIRES_STANDARD_JOBS).
+    #[arg(long)]
+    standard_jobs: bool,
+    /// Name the worker in every share (extension 0x0002).
+    #[arg(long)]
+    worker_tlv: bool,
+    /// Stop after so many seconds.
+    #[arg(long)]
+    seconds: Option<u64>,
+    /// Print one JSON object at the end instead of lines.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Arguments {
+    fn device_config(self) -> DeviceConfig {
+        let mut config = DeviceConfig::new(self.pool, self.user);
+        config.channel = self.channel;
+        if let Some(threads) = self.threads {
+            config.threads = threads;
+        }
+        config.max_hash_rate = self.max_hash_rate.map(HashRate::new);
+        config.requires_standard_jobs = self.standard_jobs;
+        config.worker_tlv = self.worker_tlv;
+        config
+    }
+}
+
+pub fn run(arguments: Arguments) -> Result<ExitCode> {
+    let (json, seconds) = (arguments.json, arguments.seconds);
+    let shutdown = Shutdown::install(seconds)?;
+    let (sender, events) = bounded(EVENT_QUEUE);
+    let handle =
+        Device::start(arguments.device_config(), sender).context("the device cannot be started")?;
+    if json {
+        while !shutdown.wait(PLAIN_LINE) {}
+    } else {
+        show(&handle, &events, &shutdown);
+    }
+    let stats = handle.stop();
+    if json {
+        println!("{}", summary(&stats));
+    } else {
+        println!("{}", line(&stats));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Events as they come, and a line that lives below them on a terminal.
+fn show(handle: &DeviceHandle, events: &Receiver<DeviceEvent>, shutdown: &Shutdown) {
+    let live = std::io::stdout().is_terminal();
+    let pause = if live { LIVE_LINE } else { PLAIN_LINE };
+    loop {
+        let stop = shutdown.wait(pause);
+        for event in events.try_iter().filter(is_news) {
+            if live {
+                print!("\r\x1b[2K");
+            }
+            println!("{event}");
+        }
+        if stop {
+            break;
+        }
+        if live {
+            print!("\r\x1b[2K{}", line(&handle.stats()));
+            let _ = std::io::stdout().flush();
+        } else {
+            println!("{}", line(&handle.stats()));
+        }
+    }
+    if live {
+        println!();
+    }
+}
+
+/// Jobs and acknowledgements come by the second and are in the live line's numbers.
+fn is_news(event: &DeviceEvent) -> bool {
+    !matches!(event, DeviceEvent::NewJob { .. } | DeviceEvent::SharesAccepted { .. })
+}
+
+fn line(stats: &DeviceStats) -> String {
+    format!(
+        "{} | {} | shares {} accepted, {} rejected | share {} | eHash {}",
+        stats.state_text,
+        stats.hash_rate,
+        stats.shares_accepted,
+        stats.shares_rejected,
+        stats.target.map_or_else(
+            || "target not known yet".to_owned(),
+            |target| format!("every {} hashes", target.expected_hashes())
+        ),
+        stats.credit,
+    )
+}
+
+fn summary(stats: &DeviceStats) -> serde_json::Value {
+    json!({
+        "hashes": stats.hashes,
+        "hash_rate": stats.hash_rate.get(),
+        "shares_submitted": stats.shares_submitted,
+        "shares_accepted": stats.shares_accepted,
+        "shares_rejected": stats.shares_rejected,
+        "rejected_by_code": stats.rejected_by_code,
+        "ehash_credited": stats.credit.get(),
+        "blocks_found": stats.blocks_found,
+        "connections": stats.connections,
+    })
+}

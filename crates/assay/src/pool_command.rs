@@ -1,0 +1,85 @@
+//! `assay pool`: a pool on top of a Bitcoin node.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use engine::EngineConfig;
+use node::rpc::RpcNode;
+use node::Node;
+use sv2::noise::Validity;
+
+use crate::config::{PoolFile, Resolved};
+use crate::roles::{PoolPlan, RunningPool, identity};
+use crate::shutdown::Shutdown;
+use crate::{keys, logging};
+
+#[derive(Args)]
+pub struct Arguments {
+    /// The configuration file; docs/assay.example.toml explains each field.
+    #[arg(long, short, value_name = "FILE", env = "ASSAY_CONFIG")]
+    config: PathBuf,
+    /// Check the configuration and the way to the node, then exit.
+    #[arg(long)]
+    check: bool,
+}
+
+pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let resolved = PoolFile::load(&arguments.config)?.resolve()?;
+    logging::start(resolved.file.log_format, "info");
+    if arguments.check {
+        return check(&resolved);
+    }
+    serve(resolved)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn check(resolved: &Resolved) -> Result<ExitCode> {
+    println!("configuration: good");
+    let node = RpcNode::new(resolved.node.rpc.clone())?;
+    let info = node.check().context("the node cannot be used")?;
+    println!("node: {info}");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn serve(resolved: Resolved) -> Result<()> {
+    let data_dir = &resolved.file.data_dir;
+    fs::create_dir_all(data_dir)
+        .with_context(|| format!("data_dir {} cannot be made", data_dir.display()))?;
+    let authority = keys::authority(data_dir)?;
+    let authority_key = authority.public();
+    let validity = Validity {
+        lifetime_secs: u32::try_from(resolved.certificate_validity.as_secs()).unwrap_or(u32::MAX),
+        ..Validity::default()
+    };
+    let node = RpcNode::new(resolved.node.rpc.clone())?;
+    // Wrong chain, wrong password, an unreachable node: said at once, instead of waited for in silence.
+    node.check().context("the node cannot be used")?;
+    let node: Arc<dyn Node> = Arc::new(node);
+
+    let shutdown = Shutdown::install(None)?;
+    let mut engine = EngineConfig::new(resolved.file.pool.listen, identity(authority, validity));
+    engine.shards = resolved.shards;
+    engine.limits = resolved.limits.clone();
+    let running = RunningPool::start(PoolPlan {
+        node,
+        ledger_path: &resolved.ledger_path,
+        epochs: resolved.epochs,
+        pool: resolved.pool.clone(),
+        engine,
+        http_listen: resolved.file.http.listen,
+        stop: shutdown.stop(),
+    })?;
+    println!(
+        "ready: stratum={} http={} authority={authority_key}",
+        running.pool.local_addr(),
+        running.http.local_addr()
+    );
+    while !shutdown.wait(Duration::from_secs(3600)) {}
+    tracing::info!("stopping");
+    running.stop()
+}

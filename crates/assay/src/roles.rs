@@ -1,0 +1,67 @@
+//! Wiring: a ledger, a pool on it and the pages about both, started and stopped in the right order.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
+use engine::EngineConfig;
+use ledger::{Ledger, LedgerHandle, Params};
+use node::{Node, Stop};
+use pool::{Parts, Pool, PoolConfig};
+use sv2::noise::{AuthoritySecret, Identity, Validity};
+
+use crate::http::{HttpServer, Sources};
+
+/// A pool with its ledger and its pages.
+pub struct RunningPool {
+    pub pool: Pool,
+    pub http: HttpServer,
+    pub ledger: LedgerHandle,
+    books: Ledger,
+}
+
+/// What [`RunningPool::start`] needs.
+pub struct PoolPlan<'a> {
+    pub node: Arc<dyn Node>,
+    pub ledger_path: &'a Path,
+    pub epochs: Params,
+    pub pool: PoolConfig,
+    pub engine: EngineConfig,
+    pub http_listen: SocketAddr,
+    pub stop: Stop,
+}
+
+impl RunningPool {
+    pub fn start(plan: PoolPlan<'_>) -> Result<Self> {
+        let path = plan.ledger_path;
+        let (books, ledger) = Ledger::open(path, plan.epochs)
+            .with_context(|| format!("the ledger {} cannot be opened", path.display()))?;
+        let parts = Parts { node: Arc::clone(&plan.node), ledger: ledger.clone(), stop: plan.stop };
+        let pool =
+            Pool::start(plan.pool, plan.engine, parts).context("the pool cannot be started")?;
+        let sources = Sources {
+            node: plan.node,
+            ledger: ledger.clone(),
+            pool: pool.stats(),
+            connections: pool.connections(),
+        };
+        let http = HttpServer::start(plan.http_listen, sources)?;
+        Ok(Self { pool, http, ledger, books })
+    }
+
+    /// Devices first, then the books: nothing that was accepted is lost.
+    pub fn stop(self) -> Result<()> {
+        drop(self.http);
+        self.pool.stop();
+        self.books.close().context("the ledger was not closed in good order")
+    }
+}
+
+/// The server's side of the Noise handshake: a fresh static key, certified by the authority; the certificate renews
+/// itself.
+pub fn identity(authority: AuthoritySecret, validity: Validity) -> Arc<Identity> {
+    let unix_now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    Arc::new(Identity::new(authority, validity, unix_now, &mut rand::rngs::OsRng))
+}

@@ -1,0 +1,134 @@
+//! The thread that brings found blocks to the node, before anything else is done with the share.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use bitcoin::hashes::Hash;
+use bitcoin::{BlockHash, block::Header, consensus};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use ledger::{FoundBlock, LedgerHandle, Msats};
+use node::{Node, Submitted};
+use tracing::{error, info, warn};
+
+use crate::stats::{BlockReport, PoolStats};
+use crate::update::Basis;
+
+/// Blocks that may wait for the node. One takes milliseconds; more than a few mean that the node is gone.
+const QUEUE_LEN: usize = 1024;
+
+/// A header that met the network target, with all that its block needs.
+pub(crate) struct Solution {
+    pub basis: Arc<Basis>,
+    pub header: [u8; 80],
+    pub full_extranonce: Vec<u8>,
+}
+
+/// Where shards put solutions. Never blocks a shard.
+#[derive(Clone)]
+pub(crate) struct SolutionSender(Sender<Solution>);
+
+impl SolutionSender {
+    pub(crate) fn send(&self, solution: Solution) {
+        match self.0.try_send(solution) {
+            Ok(()) => {}
+            Err(TrySendError::Full(lost)) => {
+                error!(block = %block_hash(&lost.header), "block lost: {QUEUE_LEN} blocks wait for the node already");
+            }
+            Err(TrySendError::Disconnected(lost)) => {
+                error!(block = %block_hash(&lost.header), "block lost: the pool is stopping");
+            }
+        }
+    }
+}
+
+/// Submits solutions until every [`SolutionSender`] is gone.
+pub(crate) struct BlockSubmitter {
+    node: Arc<dyn Node>,
+    ledger: LedgerHandle,
+    stats: PoolStats,
+}
+
+impl BlockSubmitter {
+    pub(crate) fn start(
+        node: Arc<dyn Node>,
+        ledger: LedgerHandle,
+        stats: PoolStats,
+    ) -> std::io::Result<(SolutionSender, JoinHandle<()>)> {
+        let (sender, solutions) = bounded(QUEUE_LEN);
+        let submitter = Self { node, ledger, stats };
+        let thread =
+            std::thread::Builder::new().name("blocks".to_owned()).spawn(move || submitter.run(&solutions))?;
+        Ok((SolutionSender(sender), thread))
+    }
+
+    fn run(&self, solutions: &Receiver<Solution>) {
+        for solution in solutions {
+            self.submit(&solution);
+        }
+    }
+
+    fn submit(&self, solution: &Solution) {
+        self.stats.block_found();
+        let Basis { template, coinbase } = &*solution.basis;
+        let hash = block_hash(&solution.header);
+        let height = template.height;
+        let block = match template.assemble(coinbase, &solution.header, &solution.full_extranonce) {
+            Ok(block) => block,
+            Err(error) => {
+                error!(height, block = %hash, %error, "block lost: it cannot be assembled");
+                self.report("failed", height, hash, format!("failed: {error}"));
+                return;
+            }
+        };
+        match self.node.submit_block(&block) {
+            Ok(Submitted::Accepted) => {
+                info!(height, block = %hash, "block found and accepted by the node");
+                self.book(solution, hash);
+                self.report("accepted", height, hash, "accepted".to_owned());
+            }
+            Ok(Submitted::Duplicate) => {
+                self.book(solution, hash);
+                self.report("duplicate", height, hash, "duplicate".to_owned());
+            }
+            Ok(Submitted::Inconclusive) => {
+                info!(height, block = %hash, "block found; the node follows another block of this height");
+                self.book(solution, hash);
+                self.report("inconclusive", height, hash, "inconclusive".to_owned());
+            }
+            Ok(Submitted::Rejected(reason)) => {
+                error!(height, block = %hash, reason, "block refused by the node");
+                self.report("rejected", height, hash, format!("rejected: {reason}"));
+            }
+            Err(error) => {
+                error!(height, block = %hash, %error, "block not delivered to the node");
+                self.report("failed", height, hash, format!("failed: {error}"));
+            }
+        }
+    }
+
+    /// Fixes in the journal which epoch was open when the block was found. It earns nothing before the chain connects
+    /// it; should this fail, the epoch open at that moment is used.
+    fn book(&self, solution: &Solution, hash: BlockHash) {
+        let template = &solution.basis.template;
+        let Some(reward) = Msats::from_sats(template.coinbase_value.to_sat()) else { return };
+        let found = FoundBlock {
+            hash: ledger::BlockHash::from_bytes(hash.to_byte_array()),
+            prev_hash: ledger::BlockHash::from_bytes(template.prev_hash.to_byte_array()),
+            height: template.height,
+            reward,
+        };
+        self.ledger.block_found(found, move |result| {
+            if let Err(error) = result {
+                warn!(block = %hash, %error, "found block not journalled; it is booked when the chain shows it");
+            }
+        });
+    }
+
+    fn report(&self, label: &str, height: u32, hash: BlockHash, outcome: String) {
+        self.stats.block_submitted(label, BlockReport { height, hash: hash.to_string(), outcome });
+    }
+}
+
+fn block_hash(header: &[u8; 80]) -> BlockHash {
+    consensus::deserialize::<Header>(header).map_or(BlockHash::all_zeros(), |header| header.block_hash())
+}

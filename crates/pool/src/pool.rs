@@ -1,0 +1,165 @@
+//! Starting and stopping the pool's threads in the right order.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use engine::{Engine, EngineConfig, StatsReader};
+use ledger::{LedgerError, LedgerHandle, Source};
+use node::{Node, NodeError, Stop};
+use thiserror::Error;
+use work::PrefixSpace;
+
+use crate::blocks::BlockSubmitter;
+use crate::chain::ChainFollower;
+use crate::config::PoolConfig;
+use crate::shard::{Command, Shard, ShardParts};
+use crate::stats::PoolStats;
+use crate::templates::{JobIds, TemplateFeed};
+
+/// How often shards look at vardiff, idle channels and closing ones.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Why a pool did not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The node gave no first template, or the pool was told to stop before it did.
+    #[error("no first template from the node")]
+    Node(#[from] NodeError),
+    /// The ledger gave no lease or no sequence.
+    #[error("the ledger cannot be used")]
+    Ledger(#[from] LedgerError),
+    /// The port could not be opened.
+    #[error("the stratum port cannot be served")]
+    Engine(#[from] engine::StartError),
+    /// The operating system gave no thread.
+    #[error("a thread cannot be started")]
+    Thread(#[from] std::io::Error),
+}
+
+/// What a pool is built on.
+pub struct Parts {
+    /// Gives templates and takes blocks.
+    pub node: Arc<dyn Node>,
+    /// Makes credits durable.
+    pub ledger: LedgerHandle,
+    /// Ends the wait for the first template, and later all threads.
+    pub stop: Stop,
+}
+
+/// A running pool.
+pub struct Pool {
+    engine: Engine<Command>,
+    stats: PoolStats,
+    stop: Stop,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Pool {
+    /// Starts the pool: waits for the first template, then opens the port, so that no device is ever without work.
+    pub fn start(config: PoolConfig, engine: EngineConfig, parts: Parts) -> Result<Self, StartError> {
+        let Parts { node, ledger, stop } = parts;
+        let stats = PoolStats::new();
+        let job_ids = JobIds::starting_at(unix_seconds());
+        let mut feed = TemplateFeed::new(
+            Arc::clone(&node),
+            config.clone(),
+            job_ids.clone(),
+            stats.clone(),
+            stop.clone(),
+        );
+        let first = feed.first()?;
+
+        let mut starting = Vec::with_capacity(engine.shards);
+        for shard in 0..engine.shards {
+            let shard = u16::try_from(shard).unwrap_or(u16::MAX);
+            let source = Source { front: config.server_id.get(), shard };
+            starting.push((
+                source,
+                ledger.last_sequence(source)?,
+                PrefixSpace::new(config.server_id, ledger.lease()?),
+                PrefixSpace::new(config.server_id, ledger.lease()?),
+            ));
+        }
+        let (solutions, blocks_thread) =
+            BlockSubmitter::start(Arc::clone(&node), ledger.clone(), stats.clone())?;
+        let shared = Arc::new(config.clone());
+        let mut starting = starting.into_iter();
+        let engine = Engine::start(engine, |_, handle| {
+            let (source, last_sequence, prefixes, spare) =
+                starting.next().expect("the engine makes as many shards as it was told to");
+            Shard::new(ShardParts {
+                config: Arc::clone(&shared),
+                ledger: ledger.clone(),
+                stats: stats.clone(),
+                solutions: solutions.clone(),
+                job_ids: job_ids.clone(),
+                handle,
+                current: Arc::clone(&first),
+                source,
+                last_sequence,
+                prefixes,
+                spare,
+            })
+        })?;
+        drop(solutions);
+        let threads = vec![
+            feed.follow(engine.handles().to_vec())?,
+            ChainFollower::start(node, ledger, config.payout_script, config.tag, stop.clone())?,
+            start_ticks(engine.handles().to_vec(), stop.clone())?,
+            blocks_thread,
+        ];
+        Ok(Self { engine, stats, stop, threads })
+    }
+
+    /// Where miners connect.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.engine.local_addr()
+    }
+
+    /// The pool's counters.
+    pub fn stats(&self) -> PoolStats {
+        self.stats.clone()
+    }
+
+    /// The engine's counters.
+    pub fn connections(&self) -> StatsReader {
+        self.engine.stats()
+    }
+
+    /// Asks every device to connect elsewhere under the same authority key, before maintenance (PO-14). An empty host
+    /// or port 0 keeps the present one.
+    pub fn reconnect(&self, host: &str, port: u16) {
+        for shard in self.engine.handles() {
+            // A stopped shard has no devices.
+            let _ = shard.send(Command::Reconnect { host: host.into(), port });
+        }
+    }
+
+    /// Stops: connections are flushed and closed, blocks on their way are delivered. The ledger is its owner's to close.
+    pub fn stop(self) {
+        self.stop.stop();
+        self.engine.stop();
+        for thread in self.threads {
+            // A thread that panicked has said so; the others still have to be waited for.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn start_ticks(shards: Vec<engine::ShardHandle<Command>>, stop: Stop) -> std::io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name("ticks".to_owned()).spawn(move || {
+        while !stop.wait(TICK) {
+            for shard in &shards {
+                // A shard with a full queue is busy and gets the next tick.
+                let _ = shard.try_send(Command::Tick);
+            }
+        }
+    })
+}
+
+fn unix_seconds() -> u32 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u32::try_from(since.as_secs()).unwrap_or(u32::MAX)
+}

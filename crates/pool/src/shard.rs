@@ -1,0 +1,327 @@
+//! One thread's share of the pool: its connections, their channels, their jobs and shares. Nothing here is shared with
+//! another thread, so the path of a share takes no lock.
+
+mod fanout;
+mod opening;
+mod session;
+mod settlement;
+mod shares;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use engine::{Close, ConnId, Connections, Handler, Link, ShardHandle};
+use ledger::{Event, LedgerError, LedgerHandle, Source};
+use sv2::Frame;
+use sv2::codec::Str0_255;
+use sv2::extensions::{
+    Answer, Policy as ExtensionPolicy, RequestExtensions, ServerNegotiation, WORKER_HASHRATE,
+};
+use sv2::mining::{CloseChannel, MiningFromClient, SetCustomMiningJobError, SubmitSharesSuccess, code};
+use sv2::setup::{MiningSetupFlags, MiningSuccessFlags, Reconnect, Served, SetupConnection, negotiate};
+use tracing::{debug, warn};
+use work::{Lease, Policy, PrefixSpace, Target};
+
+use crate::blocks::{Solution, SolutionSender};
+use crate::config::PoolConfig;
+use crate::stats::{PoolStats, TurnCounts};
+use crate::templates::JobIds;
+use crate::update::{Basis, WorkUpdate};
+use session::{Mining, OpenChannel, Session};
+use settlement::Settlement;
+
+/// A client has this long for SetupConnection (CM-19), and again for its first channel (MP-35).
+const SETUP_PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
+const FIRST_CHANNEL_PATIENCE: std::time::Duration = std::time::Duration::from_secs(120);
+
+/// Greatest frame after set-up. A mining client's longest message, SetCustomMiningJob, stays far below.
+const FRAME_LIMIT: u32 = 1 << 17;
+
+/// What other threads tell a shard.
+pub(crate) enum Command {
+    /// New work for every channel.
+    Work(Arc<WorkUpdate>),
+    /// What became of the batch of credits that was on its way.
+    Committed(Result<(), LedgerError>),
+    /// A lease of extranonce prefixes, taken in advance.
+    Lease(Lease),
+    /// A second went by.
+    Tick,
+    /// Clients shall connect elsewhere.
+    Reconnect { host: Box<str>, port: u16 },
+}
+
+/// What a shard is made of.
+pub(crate) struct ShardParts {
+    pub config: Arc<PoolConfig>,
+    pub ledger: LedgerHandle,
+    pub stats: PoolStats,
+    pub solutions: SolutionSender,
+    pub job_ids: JobIds,
+    pub handle: ShardHandle<Command>,
+    pub current: Arc<WorkUpdate>,
+    pub source: Source,
+    pub last_sequence: u64,
+    pub prefixes: PrefixSpace,
+    pub spare: PrefixSpace,
+}
+
+/// See the module.
+pub(crate) struct Shard {
+    config: Arc<PoolConfig>,
+    policy: Arc<Policy>,
+    served: [Served; 1],
+    extensions: ExtensionPolicy,
+    ledger: LedgerHandle,
+    stats: PoolStats,
+    solutions: SolutionSender,
+    job_ids: JobIds,
+    handle: ShardHandle<Command>,
+    /// The newest work; new channels start on it.
+    current: Arc<WorkUpdate>,
+    /// Work that was made in this second for channels whose target changed.
+    fresh: Option<(u32, Arc<WorkUpdate>)>,
+    /// What the jobs on the current tip are made of.
+    bases: HashMap<u32, Arc<Basis>>,
+    prefixes: PrefixSpace,
+    spare: Option<PrefixSpace>,
+    settlement: Settlement,
+    counts: TurnCounts,
+    started: std::time::Instant,
+}
+
+impl Shard {
+    pub(crate) fn new(parts: ShardParts) -> Self {
+        let ShardParts { config, ledger, stats, current, .. } = parts;
+        let policy = Policy {
+            shares_per_minute: config.shares_per_minute,
+            easiest_target: Target::for_expected_hashes(config.min_share_hashes),
+            shares_per_tip: u32::try_from(config.limits.shares_per_tip).unwrap_or(u32::MAX),
+            ..Policy::default()
+        };
+        let supported =
+            MiningSetupFlags::REQUIRES_STANDARD_JOBS.with(MiningSetupFlags::REQUIRES_VERSION_ROLLING);
+        Self {
+            policy: Arc::new(policy),
+            served: [Served::mining(supported, MiningSuccessFlags::NONE)],
+            extensions: ExtensionPolicy::new([WORKER_HASHRATE], [])
+                .expect("an extension that may be negotiated, and none required"),
+            settlement: Settlement::new(ledger.clone(), stats.clone(), parts.source, parts.last_sequence),
+            config,
+            ledger,
+            stats,
+            solutions: parts.solutions,
+            job_ids: parts.job_ids,
+            handle: parts.handle,
+            bases: HashMap::from([(current.job.id(), Arc::clone(&current.basis))]),
+            fresh: None,
+            current,
+            prefixes: parts.prefixes,
+            spare: Some(parts.spare),
+            counts: TurnCounts::default(),
+            started: std::time::Instant::now(),
+        }
+    }
+
+    fn set_up(&mut self, session: &mut Session, link: &mut Link<'_>, frame: Frame<'_>) -> Result<(), Close> {
+        let request = SetupConnection::first(frame).map_err(protocol_error)?;
+        match negotiate(&request, &self.served) {
+            Ok(success) => {
+                link.send(&success);
+                link.set_frame_limit(FRAME_LIMIT);
+                link.set_timer(FIRST_CHANNEL_PATIENCE);
+                let flags = MiningSetupFlags::from_bits(request.flags);
+                *session = Session::Mining(Box::new(Mining::new(flags)));
+            }
+            Err(error) => {
+                debug!(peer = %link.peer(), code = %error.error_code, "set-up refused");
+                link.send(&error);
+                link.close_after_flush(Close::Finished("SetupConnection refused".into()));
+            }
+        }
+        Ok(())
+    }
+
+    fn mine(&mut self, mining: &mut Mining, link: &mut Link<'_>, frame: Frame<'_>) -> Result<(), Close> {
+        match MiningFromClient::decode(frame).map_err(protocol_error)? {
+            MiningFromClient::SubmitSharesStandard(share) => self.submit_standard(mining, link, &share),
+            MiningFromClient::SubmitSharesExtended(share) => {
+                self.submit_extended(mining, link, &share, frame.payload)
+            }
+            MiningFromClient::OpenStandardMiningChannel(open) => self.open_standard(mining, link, &open),
+            MiningFromClient::OpenExtendedMiningChannel(open) => self.open_extended(mining, link, &open),
+            MiningFromClient::UpdateChannel(update) => self.update_channel(mining, link, &update),
+            MiningFromClient::CloseChannel(close) => self.close_channel(mining, link.id(), &close),
+            MiningFromClient::SetCustomMiningJob(job) => link.send(&SetCustomMiningJobError {
+                channel_id: job.channel_id,
+                request_id: job.request_id,
+                error_code: code::JD_NOT_SUPPORTED,
+            }),
+            MiningFromClient::RequestExtensions(request) => self.negotiate(mining, link, &request),
+            MiningFromClient::Unknown { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn negotiate(&self, mining: &mut Mining, link: &mut Link<'_>, request: &RequestExtensions<'_>) {
+        match mining.extensions.answer(&self.extensions, request) {
+            Answer::Success(success) => link.send(&success),
+            Answer::Error(error) => link.send(&error),
+            Answer::ErrorAndClose(error) => {
+                link.send(&error);
+                link.close_after_flush(Close::Finished("a required extension was not requested".into()));
+            }
+        }
+    }
+
+    /// A group's id ends all its channels (MP-65); an id that is not open is ignored (MP-68).
+    fn close_channel(&mut self, mining: &mut Mining, conn: ConnId, close: &CloseChannel<'_>) {
+        debug!(%conn, channel = close.channel_id, reason = %close.reason_code, "channel closed by the client");
+        let closed = if close.channel_id == mining.group_id {
+            mining.close_all().len()
+        } else {
+            usize::from(mining.close(close.channel_id).is_some())
+        };
+        self.stats.channels_closed(closed);
+    }
+
+    /// Acknowledges what became durable, and sends what gathered meanwhile.
+    fn committed(&mut self, result: Result<(), LedgerError>, conns: &mut Connections<'_, Self>) {
+        let channels = self.settlement.committed(result, conns.now());
+        for &(conn, channel_id) in &channels {
+            let Some((Session::Mining(mining), mut link)) = conns.get(conn) else { continue };
+            let Some(channel) = mining.channel(channel_id) else { continue };
+            acknowledge(channel, &mut link);
+            if let (Some(reason), false) = (channel.closing, channel.touched) {
+                close_by_server(mining, channel_id, reason, &mut link, &self.stats);
+            }
+        }
+        self.settlement.recycle(channels);
+    }
+
+    fn send_credits(&mut self, conns: &mut Connections<'_, Self>) {
+        for &(conn, channel_id) in self.settlement.send(conns.now(), &self.handle) {
+            let Some((Session::Mining(mining), _)) = conns.get(conn) else { continue };
+            if let Some(channel) = mining.channel(channel_id) {
+                debug_assert!(channel.waiting.is_none(), "the batch before was acknowledged");
+                channel.waiting = channel.work.take_ack();
+                channel.touched = false;
+            }
+        }
+        if let Some(at) = self.settlement.retry_at() {
+            conns.wake_after(at.saturating_duration_since(conns.now()));
+        }
+    }
+
+    /// The prefix space that follows the present one; the next is ordered at once.
+    fn next_prefix_space(&mut self) -> Option<()> {
+        self.prefixes = self.spare.take()?;
+        let handle = self.handle.clone();
+        self.ledger.submit(Event::LeaseTaken, move |result| match result.map(|receipt| receipt.lease()) {
+            // A stopped shard needs no lease.
+            Ok(Some(lease)) => drop(handle.send(Command::Lease(lease))),
+            Ok(None) => warn!("the ledger gave no lease of extranonce prefixes"),
+            Err(error) => warn!(%error, "the ledger gave no lease of extranonce prefixes"),
+        });
+        Some(())
+    }
+
+    fn reconnect(conns: &mut Connections<'_, Self>, host: &str, port: u16) {
+        let message = Reconnect { new_host: Str0_255::truncated(host), new_port: port };
+        conns.for_each(|_, link| link.send(&message));
+    }
+}
+
+/// Tells the client that the shares of the durable batch count (MP-129).
+fn acknowledge(channel: &mut OpenChannel, link: &mut Link<'_>) {
+    if let Some(ack) = channel.waiting.take() {
+        link.send(&SubmitSharesSuccess {
+            channel_id: channel.work.id(),
+            last_sequence_number: ack.last_sequence_number,
+            new_submits_accepted_count: ack.new_submits_accepted_count,
+            new_shares_sum: ack.new_shares_sum,
+        });
+    }
+}
+
+/// Ends a channel from the server's side; its shares were acknowledged before (MP-69).
+fn close_by_server(
+    mining: &mut Mining,
+    channel_id: u32,
+    reason: &'static str,
+    link: &mut Link<'_>,
+    stats: &PoolStats,
+) {
+    if mining.close(channel_id).is_some() {
+        stats.channels_closed(1);
+        link.send(&CloseChannel { channel_id, reason_code: sv2::ErrorCode::from_static(reason) });
+    }
+}
+
+fn protocol_error(error: sv2::ProtocolError) -> Close {
+    Close::Protocol(error.to_string().into())
+}
+
+impl Handler for Shard {
+    type Conn = Session;
+    type Command = Command;
+
+    fn opened(&mut self, link: &mut Link<'_>) -> Session {
+        link.set_timer(SETUP_PATIENCE);
+        Session::Fresh
+    }
+
+    fn frame(&mut self, session: &mut Session, link: &mut Link<'_>, frame: Frame<'_>) -> Result<(), Close> {
+        match session {
+            Session::Fresh => self.set_up(session, link, frame),
+            Session::Mining(mining) => self.mine(mining, link, frame),
+        }
+    }
+
+    fn closed(&mut self, session: Session, id: ConnId, why: &Close) {
+        debug!(conn = %id, reason = %why, "connection closed");
+        if let Session::Mining(mining) = session {
+            // Credits of its shares are in the settlement already and become durable without it.
+            self.stats.channels_closed(mining.channels().len());
+        }
+    }
+
+    fn turn_end(&mut self, conns: &mut Connections<'_, Self>) {
+        self.counts.flush_into(&self.stats);
+        self.send_credits(conns);
+    }
+
+    fn command(&mut self, command: Command, conns: &mut Connections<'_, Self>) {
+        match command {
+            Command::Work(update) => self.distribute(update, conns),
+            Command::Committed(result) => self.committed(result, conns),
+            Command::Lease(lease) => self.spare = Some(PrefixSpace::new(self.config.server_id, lease)),
+            Command::Tick => self.adjust_channels(conns),
+            Command::Reconnect { host, port } => Self::reconnect(conns, &host, port),
+        }
+    }
+
+    fn timer(&mut self, session: &mut Session, _: &mut Link<'_>) -> Result<(), Close> {
+        match session {
+            Session::Fresh => Err(Close::SetupTimeout),
+            Session::Mining(mining) if mining.channels().is_empty() => {
+                Err(Close::Finished("no channel was opened".into()))
+            }
+            Session::Mining(_) => Ok(()),
+        }
+    }
+}
+
+impl Shard {
+    /// Hands a header that met the network target to the node's thread.
+    fn found(&self, found: work::FoundBlock) {
+        match self.bases.get(&found.job.id()) {
+            Some(basis) => self.solutions.send(Solution {
+                basis: Arc::clone(basis),
+                header: found.header,
+                full_extranonce: found.full_extranonce.to_vec(),
+            }),
+            None => debug_assert!(false, "a share was accepted on a job of another tip"),
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! One connection: from SetupConnection to its open channels.
+
+use sv2::extensions::ServerNegotiation;
+use sv2::setup::MiningSetupFlags;
+use work::{Channel, PayoutKey};
+
+/// What a connection is about to do.
+pub(crate) enum Session {
+    /// Waits for SetupConnection.
+    Fresh,
+    /// Mines.
+    Mining(Box<Mining>),
+}
+
+/// A connection whose set-up succeeded.
+pub(crate) struct Mining {
+    /// The client cannot process extended jobs, nor group messages (FL-01).
+    pub standard_jobs_only: bool,
+    /// Extension negotiation, and what it agreed on.
+    pub extensions: ServerNegotiation,
+    /// The one group of the connection: all full extranonces have one length (MP-21, MP-22).
+    pub group_id: u32,
+    /// The last channel id given out; ids are never given twice (MP-15).
+    last_id: u32,
+    /// By rising id.
+    channels: Vec<OpenChannel>,
+}
+
+/// A channel and who its shares are credited to.
+pub(crate) struct OpenChannel {
+    pub work: Channel,
+    pub key: PayoutKey,
+    /// Shares wait for a batch of credits.
+    pub touched: bool,
+    /// Refused shares in the minute that began at `invalid_since`, in seconds of unix time.
+    pub invalid_shares: u32,
+    pub invalid_since: u32,
+    /// Acknowledgement of the shares in the batch that is on its way to the disk.
+    pub waiting: Option<work::Ack>,
+    /// The server ends the channel as soon as its shares are acknowledged (MP-69).
+    pub closing: Option<&'static str>,
+}
+
+impl Mining {
+    /// No channel yet. The group's id is taken from the same numbers as those of channels (MP-14).
+    pub(super) fn new(flags: MiningSetupFlags) -> Self {
+        let group_id = 1;
+        Self {
+            standard_jobs_only: flags.contains(MiningSetupFlags::REQUIRES_STANDARD_JOBS),
+            extensions: ServerNegotiation::default(),
+            group_id,
+            last_id: group_id,
+            channels: Vec::new(),
+        }
+    }
+
+    pub(super) fn channels(&self) -> &[OpenChannel] {
+        &self.channels
+    }
+
+    pub(super) fn channels_mut(&mut self) -> &mut [OpenChannel] {
+        &mut self.channels
+    }
+
+    /// An id that was never used on this connection; `None` after 2^32 channels (MP-13, MP-15).
+    pub(super) fn next_channel_id(&mut self) -> Option<u32> {
+        self.last_id = self.last_id.checked_add(1)?;
+        Some(self.last_id)
+    }
+
+    /// `channel` has the id that [`Self::next_channel_id`] gave last.
+    pub(super) fn open(&mut self, channel: OpenChannel) -> &mut OpenChannel {
+        debug_assert!(self.channels.last().is_none_or(|last| last.work.id() < channel.work.id()));
+        self.channels.push(channel);
+        self.channels.last_mut().expect("a channel was just added")
+    }
+
+    pub(super) fn channel(&mut self, id: u32) -> Option<&mut OpenChannel> {
+        let index = self.index(id)?;
+        Some(&mut self.channels[index])
+    }
+
+    pub(super) fn close(&mut self, id: u32) -> Option<OpenChannel> {
+        Some(self.channels.remove(self.index(id)?))
+    }
+
+    pub(super) fn close_all(&mut self) -> Vec<OpenChannel> {
+        std::mem::take(&mut self.channels)
+    }
+
+    /// Most connections have one channel, so the search is over before it begins.
+    fn index(&self, id: u32) -> Option<usize> {
+        self.channels.binary_search_by_key(&id, |channel| channel.work.id()).ok()
+    }
+}

@@ -1,0 +1,149 @@
+//! From accepted shares to durable credit to acknowledgement.
+//!
+//! A shard has at most one batch of credits on its way to the disk. Shares that are accepted meanwhile gather in their
+//! channels; when the batch is durable its shares are acknowledged and the next batch leaves. So the disk sets the pace:
+//! an idle pool acknowledges at once, a busy one once per fsync, and no share is acknowledged before it is safe.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use engine::{ConnId, ShardHandle};
+use ledger::{Batch, LedgerHandle, Source};
+use tracing::{error, info};
+use work::{Ehash, PayoutKey};
+
+use super::Command;
+use crate::stats::PoolStats;
+
+/// Pause before a batch that the disk did not take is tried again.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// A channel of a connection.
+pub(super) type ChannelKey = (ConnId, u32);
+
+enum InFlight {
+    /// Nothing is on its way.
+    None,
+    /// At the ledger.
+    Sent(Batch),
+    /// The disk did not take it; again at this time.
+    Retry(Batch, Instant),
+}
+
+/// Gathers a shard's credits and knows which channels wait for their acknowledgement.
+pub(super) struct Settlement {
+    ledger: LedgerHandle,
+    stats: PoolStats,
+    source: Source,
+    sequence: u64,
+    in_flight: InFlight,
+    /// Channels with shares in the batch that is on its way.
+    waiting: Vec<ChannelKey>,
+    /// Channels with shares that are in no batch yet.
+    touched: Vec<ChannelKey>,
+    /// Credits of shares that are in no batch yet.
+    credits: HashMap<PayoutKey, Ehash>,
+    failing: bool,
+}
+
+impl Settlement {
+    /// Goes on after `last_sequence`, the last batch of `source` in the journal.
+    pub(super) fn new(ledger: LedgerHandle, stats: PoolStats, source: Source, last_sequence: u64) -> Self {
+        Self {
+            ledger,
+            stats,
+            source,
+            sequence: last_sequence,
+            in_flight: InFlight::None,
+            waiting: Vec::new(),
+            touched: Vec::new(),
+            credits: HashMap::new(),
+            failing: false,
+        }
+    }
+
+    /// Adds one accepted share. `first_of_channel` says that the channel had no share waiting for a batch.
+    pub(super) fn credit(&mut self, channel: ChannelKey, first_of_channel: bool, key: PayoutKey, amount: Ehash) {
+        if first_of_channel {
+            self.touched.push(channel);
+        }
+        let sum = self.credits.entry(key).or_default();
+        *sum = sum.saturating_add(amount);
+    }
+
+    /// Sends the next batch if none is on its way. Returns the channels whose shares are in it: their pending
+    /// acknowledgements are now those of the batch.
+    pub(super) fn send(&mut self, now: Instant, shard: &ShardHandle<Command>) -> &[ChannelKey] {
+        match std::mem::replace(&mut self.in_flight, InFlight::None) {
+            InFlight::None if self.credits.is_empty() && self.touched.is_empty() => &[],
+            InFlight::None => {
+                self.sequence += 1;
+                let credits = self.credits.drain().collect();
+                let batch = Batch { source: self.source, sequence: self.sequence, credits };
+                std::mem::swap(&mut self.waiting, &mut self.touched);
+                debug_assert!(self.touched.is_empty(), "the channels of the batch before were acknowledged");
+                self.commit(batch, shard);
+                &self.waiting
+            }
+            InFlight::Retry(batch, at) if at <= now => {
+                self.commit(batch, shard);
+                &[]
+            }
+            other => {
+                self.in_flight = other;
+                &[]
+            }
+        }
+    }
+
+    fn commit(&mut self, batch: Batch, shard: &ShardHandle<Command>) {
+        let shard = shard.clone();
+        self.in_flight = InFlight::Sent(batch.clone());
+        self.ledger.commit(batch, move |result| {
+            // The ledger's thread may wait for a place in the shard's queue: the shard never waits for the ledger.
+            // A shard that is gone needs no answer.
+            let _ = shard.send(Command::Committed(result.map(|_| ())));
+        });
+    }
+
+    /// Takes the ledger's answer. Returns the channels to acknowledge, empty if the batch has to be tried again.
+    pub(super) fn committed(&mut self, result: Result<(), ledger::LedgerError>, now: Instant) -> Vec<ChannelKey> {
+        let InFlight::Sent(batch) = std::mem::replace(&mut self.in_flight, InFlight::None) else {
+            return Vec::new();
+        };
+        match result {
+            Ok(()) => {
+                if self.failing {
+                    info!("the ledger takes credits again");
+                    self.failing = false;
+                }
+                std::mem::take(&mut self.waiting)
+            }
+            Err(error) => {
+                if !self.failing {
+                    error!(%error, "credits not durable, so shares are not acknowledged; trying again");
+                    self.failing = true;
+                }
+                self.stats.ledger_retried();
+                self.in_flight = InFlight::Retry(batch, now + RETRY_PAUSE);
+                Vec::new()
+            }
+        }
+    }
+
+    /// Gives back the list that [`Self::committed`] took, so that its memory is used again.
+    pub(super) fn recycle(&mut self, mut channels: Vec<ChannelKey>) {
+        if self.waiting.is_empty() {
+            channels.clear();
+            self.waiting = channels;
+        }
+    }
+
+    /// When [`Self::send`] has to be called again although nothing happens.
+    pub(super) fn retry_at(&self) -> Option<Instant> {
+        match &self.in_flight {
+            InFlight::Retry(_, at) => Some(*at),
+            InFlight::None | InFlight::Sent(_) => None,
+        }
+    }
+}

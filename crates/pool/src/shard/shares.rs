@@ -1,0 +1,167 @@
+//! Shares: checked, credited, and handed on when they are blocks.
+
+use engine::Link;
+use sv2::extensions::{WORKER_HASHRATE, WithTlvs, WorkerIdentity};
+use sv2::{ErrorCode, Message};
+use sv2::mining::{SubmitSharesError, SubmitSharesExtended, SubmitSharesStandard, code};
+use work::{Accepted, ExtendedShare, Now, PayoutKey, Rejection, StandardShare};
+
+use super::Shard;
+use super::session::Mining;
+
+/// Reason for ending a channel that sends too many bad shares (EC-45).
+const INVALID_SHARE_FLOOD: &str = "invalid-share-flood";
+
+/// Reason for ending a channel that found more shares on one tip than can be remembered (EC-45).
+const SHARE_FLOOD: &str = "share-flood";
+
+impl Shard {
+    pub(super) fn submit_standard(
+        &mut self,
+        mining: &mut Mining,
+        link: &mut Link<'_>,
+        share: &SubmitSharesStandard,
+    ) {
+        let now = self.now(link);
+        let Some(channel) = mining.channel(share.channel_id) else {
+            return self.refuse_unknown_channel(link, share.channel_id, share.sequence_number);
+        };
+        let result = channel.work.submit_standard(
+            &StandardShare {
+                sequence_number: share.sequence_number,
+                job_id: share.job_id,
+                nonce: share.nonce,
+                ntime: share.ntime,
+                version: share.version,
+            },
+            now,
+        );
+        let key = channel.key;
+        self.conclude(mining, link, share.channel_id, share.sequence_number, key, result);
+    }
+
+    pub(super) fn submit_extended(
+        &mut self,
+        mining: &mut Mining,
+        link: &mut Link<'_>,
+        share: &SubmitSharesExtended<'_>,
+        payload: &[u8],
+    ) {
+        let now = self.now(link);
+        let worker_tracking = mining.extensions.is_confirmed(&self.extensions, WORKER_HASHRATE);
+        let Some(channel) = mining.channel(share.channel_id) else {
+            return self.refuse_unknown_channel(link, share.channel_id, share.sequence_number);
+        };
+        let worker = if worker_tracking { worker_key(payload) } else { Ok(None) };
+        let result = worker.map_err(|InvalidWorker| Rejection::Invalid).and_then(|worker| {
+            let accepted = channel.work.submit_extended(
+                &ExtendedShare {
+                    sequence_number: share.sequence_number,
+                    job_id: share.job_id,
+                    nonce: share.nonce,
+                    ntime: share.ntime,
+                    version: share.version,
+                    extranonce: &share.extranonce,
+                },
+                now,
+            )?;
+            Ok((accepted, worker))
+        });
+        let key = match &result {
+            Ok((_, Some(worker))) => *worker,
+            _ => channel.key,
+        };
+        let result = result.map(|(accepted, _)| accepted);
+        self.conclude(mining, link, share.channel_id, share.sequence_number, key, result);
+    }
+
+    fn conclude(
+        &mut self,
+        mining: &mut Mining,
+        link: &mut Link<'_>,
+        channel_id: u32,
+        sequence_number: u32,
+        key: PayoutKey,
+        result: Result<Accepted, Rejection>,
+    ) {
+        match result {
+            Ok(accepted) => {
+                // The block first, the books after.
+                if let Some(block) = accepted.block {
+                    self.found(*block);
+                }
+                let Some(channel) = mining.channel(channel_id) else { return };
+                self.counts.accepted += 1;
+                self.counts.ehash += accepted.credit.get();
+                self.counts.hashes =
+                    self.counts.hashes.saturating_add(hashes(channel.work.target().expected_hashes()));
+                let first_of_channel = !std::mem::replace(&mut channel.touched, true);
+                self.settlement.credit((link.id(), channel_id), first_of_channel, key, accepted.credit);
+            }
+            Err(rejection) => self.reject(mining, link, channel_id, sequence_number, &rejection),
+        }
+    }
+
+    fn reject(
+        &mut self,
+        mining: &mut Mining,
+        link: &mut Link<'_>,
+        channel_id: u32,
+        sequence_number: u32,
+        rejection: &Rejection,
+    ) {
+        self.stats.share_rejected(rejection.code());
+        let error_code = ErrorCode::from_static(rejection.code());
+        link.send(&SubmitSharesError { channel_id, sequence_number, error_code });
+        let now = link.unix_now();
+        let Some(channel) = mining.channel(channel_id) else { return };
+        if now.saturating_sub(channel.invalid_since) >= 60 {
+            (channel.invalid_since, channel.invalid_shares) = (now, 0);
+        }
+        channel.invalid_shares += 1;
+        let reason = if rejection.closes_channel() {
+            SHARE_FLOOD
+        } else if channel.invalid_shares > self.config.limits.invalid_shares_per_minute {
+            INVALID_SHARE_FLOOD
+        } else {
+            return;
+        };
+        if channel.touched || channel.waiting.is_some() {
+            channel.closing = Some(reason);
+        } else {
+            super::close_by_server(mining, channel_id, reason, link, &self.stats);
+        }
+    }
+
+    fn refuse_unknown_channel(&self, link: &mut Link<'_>, channel_id: u32, sequence_number: u32) {
+        self.stats.share_rejected("invalid-channel-id");
+        link.send(&SubmitSharesError { channel_id, sequence_number, error_code: code::INVALID_CHANNEL_ID });
+    }
+
+    pub(super) fn now(&self, link: &Link<'_>) -> Now {
+        Now { unix: link.unix_now(), millis: self.millis(link.now()) }
+    }
+
+    pub(super) fn millis(&self, now: std::time::Instant) -> u64 {
+        u64::try_from(now.saturating_duration_since(self.started).as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// A worker field that breaks the extension's rules: the share is refused (TLV-06).
+struct InvalidWorker;
+
+/// The payout key in the share's worker field, if it holds one: 32 bytes that are a key and no text. A worker's *name*
+/// (UTF-8) is a label and changes nothing about who is credited (WH-08).
+fn worker_key(payload: &[u8]) -> Result<Option<PayoutKey>, InvalidWorker> {
+    let share = WithTlvs::<SubmitSharesExtended<'_>>::decode(payload).map_err(|_| InvalidWorker)?;
+    let Some(worker) = WorkerIdentity::find(&share.tlvs).map_err(|_| InvalidWorker)? else { return Ok(None) };
+    if worker.to_str().is_some() {
+        return Ok(None);
+    }
+    let key = <[u8; 32]>::try_from(worker.as_bytes()).map_err(|_| InvalidWorker)?;
+    PayoutKey::from_bytes(key).map(Some).map_err(|_| InvalidWorker)
+}
+
+fn hashes(expected: u128) -> u64 {
+    u64::try_from(expected).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,250 @@
+//! Counters of the pool: plain integers while a shard works, atomics that others read, Prometheus text on request.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+
+/// Shared counters of a pool process. Shards add to them once a turn, not once a share.
+#[derive(Clone)]
+pub struct PoolStats {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shares_accepted: IntCounter,
+    shares_rejected: IntCounterVec,
+    ehash_credited: IntCounter,
+    work_hashes: IntCounter,
+    channels_open: IntGauge,
+    channels_refused: IntCounterVec,
+    jobs_sent: IntCounter,
+    blocks_found: IntCounter,
+    blocks: IntCounterVec,
+    ledger_retries: IntCounter,
+    /// Unix seconds of the newest template, 0 before the first.
+    template_time: AtomicU64,
+    height: AtomicI64,
+    last_block: Mutex<Option<BlockReport>>,
+}
+
+/// What became of a block that the pool found.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct BlockReport {
+    /// Height of the block.
+    pub height: u32,
+    /// Block hash in the order that explorers show.
+    pub hash: String,
+    /// What the node said: `accepted`, `duplicate`, `inconclusive`, `rejected: …`, `failed: …`.
+    pub outcome: String,
+}
+
+/// A readable copy of the counters.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct PoolTotals {
+    /// Shares accepted since start, acknowledged or about to be.
+    pub shares_accepted: u64,
+    /// Shares refused since start.
+    pub shares_rejected: u64,
+    /// eHash of the accepted shares.
+    pub ehash_credited: u64,
+    /// Expected hashes behind the accepted shares.
+    pub work_hashes: u64,
+    /// Channels open now.
+    pub channels: u64,
+    /// Headers that met the network target.
+    pub blocks_found: u64,
+    /// Blocks that the node accepted.
+    pub blocks_accepted: u64,
+    /// Height of the block that is being worked on.
+    pub working_height: u32,
+    /// Unix seconds of the newest template; 0 before the first.
+    pub template_time: u64,
+    /// The newest block found.
+    pub last_block: Option<BlockReport>,
+}
+
+/// What one shard counted in one turn.
+#[derive(Default)]
+pub(crate) struct TurnCounts {
+    pub accepted: u64,
+    pub ehash: u64,
+    pub hashes: u64,
+    pub jobs_sent: u64,
+}
+
+impl TurnCounts {
+    pub(crate) fn flush_into(&mut self, stats: &PoolStats) {
+        if self.accepted > 0 {
+            stats.inner.shares_accepted.inc_by(self.accepted);
+            stats.inner.ehash_credited.inc_by(self.ehash);
+            stats.inner.work_hashes.inc_by(self.hashes);
+        }
+        if self.jobs_sent > 0 {
+            stats.inner.jobs_sent.inc_by(self.jobs_sent);
+        }
+        *self = Self::default();
+    }
+}
+
+fn counter(name: &str, help: &str) -> IntCounter {
+    IntCounter::with_opts(Opts::new(name, help)).expect("the metric's name is a valid literal")
+}
+
+fn counters(name: &str, help: &str, label: &str) -> IntCounterVec {
+    IntCounterVec::new(Opts::new(name, help), &[label]).expect("the metric's name is a valid literal")
+}
+
+impl Default for PoolStats {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl PoolStats {
+    /// Counters at zero.
+    pub fn new() -> Self {
+        let channels_open = IntGauge::new("assay_channels_open", "Mining channels open now");
+        Self {
+            inner: Arc::new(Inner {
+                shares_accepted: counter("assay_shares_accepted_total", "Shares accepted"),
+                shares_rejected: counters("assay_shares_rejected_total", "Shares refused, by error code", "code"),
+                ehash_credited: counter("assay_ehash_credited_total", "eHash credited; 2^50 is an expected block"),
+                work_hashes: counter("assay_work_hashes_total", "Expected hashes behind the accepted shares"),
+                channels_open: channels_open.expect("the metric's name is a valid literal"),
+                channels_refused: counters("assay_channels_refused_total", "Channel opens refused, by code", "code"),
+                jobs_sent: counter("assay_jobs_sent_total", "Job messages sent"),
+                blocks_found: counter("assay_blocks_found_total", "Headers that met the network target"),
+                blocks: counters("assay_blocks_total", "Blocks submitted, by what the node said", "outcome"),
+                ledger_retries: counter("assay_ledger_retries_total", "Credit batches that had to be tried again"),
+                template_time: AtomicU64::new(0),
+                height: AtomicI64::new(0),
+                last_block: Mutex::new(None),
+            }),
+        }
+    }
+
+    /// Registers all metrics with `registry`.
+    pub fn register(&self, registry: &Registry) -> Result<(), prometheus::Error> {
+        registry.register(Box::new(self.clone()))
+    }
+
+    /// The counters now.
+    pub fn totals(&self) -> PoolTotals {
+        let inner = &self.inner;
+        PoolTotals {
+            shares_accepted: inner.shares_accepted.get(),
+            shares_rejected: sum(&inner.shares_rejected),
+            ehash_credited: inner.ehash_credited.get(),
+            work_hashes: inner.work_hashes.get(),
+            channels: u64::try_from(inner.channels_open.get()).unwrap_or(0),
+            blocks_found: inner.blocks_found.get(),
+            blocks_accepted: inner.blocks.with_label_values(&["accepted"]).get(),
+            working_height: u32::try_from(inner.height.load(Ordering::Relaxed)).unwrap_or(0),
+            template_time: inner.template_time.load(Ordering::Relaxed),
+            last_block: inner.last_block.lock().ok().and_then(|block| block.clone()),
+        }
+    }
+
+    pub(crate) fn share_rejected(&self, code: &str) {
+        self.inner.shares_rejected.with_label_values(&[code]).inc();
+    }
+
+    pub(crate) fn channel_refused(&self, code: &str) {
+        self.inner.channels_refused.with_label_values(&[code]).inc();
+    }
+
+    pub(crate) fn channel_opened(&self) {
+        self.inner.channels_open.inc();
+    }
+
+    pub(crate) fn channels_closed(&self, channels: usize) {
+        self.inner.channels_open.sub(i64::try_from(channels).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn ledger_retried(&self) {
+        self.inner.ledger_retries.inc();
+    }
+
+    pub(crate) fn block_found(&self) {
+        self.inner.blocks_found.inc();
+    }
+
+    /// `outcome` is the metric's label, `report.outcome` the sentence for people.
+    pub(crate) fn block_submitted(&self, outcome: &str, report: BlockReport) {
+        self.inner.blocks.with_label_values(&[outcome]).inc();
+        if let Ok(mut last) = self.inner.last_block.lock() {
+            *last = Some(report);
+        }
+    }
+
+    pub(crate) fn template(&self, unix_now: u64, height: u32) {
+        self.inner.template_time.store(unix_now, Ordering::Relaxed);
+        self.inner.height.store(i64::from(height), Ordering::Relaxed);
+    }
+}
+
+fn sum(counters: &IntCounterVec) -> u64 {
+    counters
+        .collect()
+        .iter()
+        .flat_map(|family| family.get_metric())
+        .map(|metric| {
+            // Prometheus keeps counters as floats in its exchange form; shares stay far below 2^53.
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+            let value = metric.get_counter().value() as u64;
+            value
+        })
+        .sum()
+}
+
+impl Collector for PoolStats {
+    fn desc(&self) -> Vec<&Desc> {
+        self.collectors().into_iter().flat_map(Collector::desc).collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        self.collectors().into_iter().flat_map(Collector::collect).collect()
+    }
+}
+
+impl PoolStats {
+    fn collectors(&self) -> [&dyn Collector; 10] {
+        let inner = &*self.inner;
+        [
+            &inner.shares_accepted,
+            &inner.shares_rejected,
+            &inner.ehash_credited,
+            &inner.work_hashes,
+            &inner.channels_open,
+            &inner.channels_refused,
+            &inner.jobs_sent,
+            &inner.blocks_found,
+            &inner.blocks,
+            &inner.ledger_retries,
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn totals_and_metrics_tell_the_same() {
+        let stats = PoolStats::new();
+        TurnCounts { accepted: 3, ehash: 12, hashes: 99, jobs_sent: 1 }.flush_into(&stats);
+        stats.share_rejected("stale-share");
+        stats.share_rejected("duplicate-share");
+        stats.channel_opened();
+        let totals = stats.totals();
+        assert_eq!((totals.shares_accepted, totals.shares_rejected, totals.channels), (3, 2, 1));
+        let registry = Registry::new();
+        stats.register(&registry).unwrap();
+        let text = prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
+        assert!(text.contains("assay_shares_accepted_total 3"), "{text}");
+        assert!(text.contains("assay_shares_rejected_total{code=\"stale-share\"} 1"), "{text}");
+    }
+}

@@ -1,0 +1,124 @@
+//! The thread that follows the node's templates and hands each to the shards as work.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use engine::ShardHandle;
+use node::{Node, NodeError, Stop, Template};
+use tracing::{error, info, warn};
+
+use crate::config::PoolConfig;
+use crate::shard::Command;
+use crate::stats::PoolStats;
+use crate::update::{Basis, UpdateError, WorkUpdate};
+
+/// How long to wait after a template that no job could be made of.
+const BAD_TEMPLATE_PAUSE: Duration = Duration::from_secs(1);
+
+/// Job ids of one process. They start at the unix time, so that a restarted pool does not repeat those of its past, and
+/// never run faster than a few a second.
+#[derive(Clone)]
+pub(crate) struct JobIds(Arc<AtomicU32>);
+
+impl JobIds {
+    pub(crate) fn starting_at(first: u32) -> Self {
+        Self(Arc::new(AtomicU32::new(first)))
+    }
+
+    /// An id that no job of this process had (MP-86).
+    pub(crate) fn next(&self) -> u32 {
+        self.0.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// Follows the node's templates until told to stop.
+pub(crate) struct TemplateFeed {
+    node: Arc<dyn Node>,
+    config: PoolConfig,
+    job_ids: JobIds,
+    stats: PoolStats,
+    stop: Stop,
+    current: Option<Arc<Basis>>,
+}
+
+impl TemplateFeed {
+    pub(crate) fn new(
+        node: Arc<dyn Node>,
+        config: PoolConfig,
+        job_ids: JobIds,
+        stats: PoolStats,
+        stop: Stop,
+    ) -> Self {
+        Self { node, config, job_ids, stats, stop, current: None }
+    }
+
+    /// The first work there is. Waits until the node has a template.
+    pub(crate) fn first(&mut self) -> Result<Arc<WorkUpdate>, NodeError> {
+        loop {
+            if let Some(update) = self.next()? {
+                return Ok(update);
+            }
+        }
+    }
+
+    /// Hands every further template to all shards, in a thread of its own.
+    pub(crate) fn follow(mut self, shards: Vec<ShardHandle<Command>>) -> std::io::Result<JoinHandle<()>> {
+        std::thread::Builder::new().name("templates".to_owned()).spawn(move || {
+            loop {
+                match self.next() {
+                    Ok(Some(update)) => {
+                        for shard in &shards {
+                            // A stopped shard needs no work.
+                            let _ = shard.send(Command::Work(Arc::clone(&update)));
+                        }
+                    }
+                    Ok(None) => {}
+                    Err(NodeError::Stopped) => return,
+                    Err(error) => {
+                        warn!(%error, "no template from the node");
+                        self.stop.wait(BAD_TEMPLATE_PAUSE);
+                    }
+                }
+                if self.stop.is_stopped() {
+                    return;
+                }
+            }
+        })
+    }
+
+    /// Waits for a template; `None` if it is no new work.
+    fn next(&mut self) -> Result<Option<Arc<WorkUpdate>>, NodeError> {
+        let known = self.current.as_ref().map(|basis| basis.template.id.clone());
+        let template = self.node.next_template(known.as_ref(), &self.stop, None)?;
+        let height = template.height;
+        Ok(self.update(template).unwrap_or_else(|error| {
+            error!(height, %error, "template refused; mining goes on with the work before it");
+            self.stop.wait(BAD_TEMPLATE_PAUSE);
+            None
+        }))
+    }
+
+    fn update(&mut self, template: Template) -> Result<Option<Arc<WorkUpdate>>, UpdateError> {
+        let height = template.height;
+        let min_ntime = template.cur_time.max(template.min_time);
+        let basis = Arc::new(Basis::new(template, &self.config.payout_script, &self.config.tag)?);
+        let same_work = self.current.as_ref().is_some_and(|before| basis.same_work(before));
+        let new_block = !self.current.as_ref().is_some_and(|before| basis.same_tip(before));
+        let update = WorkUpdate::new(Arc::clone(&basis), self.job_ids.next(), min_ntime, new_block)?;
+        self.stats.template(unix_seconds(), height);
+        self.current = Some(basis);
+        if same_work {
+            return Ok(None);
+        }
+        if new_block {
+            info!(height, prev_hash = %update.basis.template.prev_hash, "work on a new block");
+        }
+        Ok(Some(Arc::new(update)))
+    }
+}
+
+fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
