@@ -1,0 +1,158 @@
+//! The rules of the books that an operator chooses and publishes.
+
+use crate::{Epoch, Msats};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use work::Ehash;
+
+/// What an epoch is worth and for how long it collects. They belong to an epoch from the moment it opens: a
+/// change only touches epochs that are not open yet.
+///
+/// `q`, `window` and `maturity` bind the epoch whose eHash they are (its size, for how many epochs after it
+/// blocks still pay it, how deep those must be buried). `fee_ppm` and `maturity` of the epoch that is open when a
+/// block is found bind that block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Params {
+    /// An epoch holds exactly `2^50 >> q` eHash: `2^-q` expected blocks.
+    pub q: u8,
+    /// `N`: an epoch collects from blocks found during the next `N` epochs.
+    pub window: u16,
+    /// The operator's fee, in millionths of each reward.
+    pub fee_ppm: u32,
+    /// Confirmations after which a block's reward is final: its own counts as the first.
+    pub maturity: u32,
+}
+
+/// Why parameters cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum ParamsError {
+    /// `q` beyond [`Params::MAX_Q`].
+    #[error("ledger.q is {0}, but it must be 0 to {max}: epochs smaller than 2^-{max} blocks close faster than they can be claimed", max = Params::MAX_Q)]
+    Q(u8),
+    /// `window` of zero or beyond [`Params::MAX_WINDOW`].
+    #[error("ledger.window is {0}, but it must be 1 to {max} epochs", max = Params::MAX_WINDOW)]
+    Window(u16),
+    /// A fee larger than the reward.
+    #[error("ledger.fee_ppm is {0}, but it must be 0 to 1000000 (millionths of the reward)")]
+    Fee(u32),
+    /// No confirmation at all, or more than anybody will wait for.
+    #[error("ledger.maturity is {0}, but it must be 1 to {max} confirmations", max = Params::MAX_MATURITY)]
+    Maturity(u32),
+}
+
+/// The first field in which two sets of parameters differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ParamsDifference {
+    /// Name of the field, as in the configuration.
+    pub field: &'static str,
+    /// Its value on the left.
+    pub left: u64,
+    /// Its value on the right.
+    pub right: u64,
+}
+
+impl Params {
+    /// Largest `q`: bounds how many epochs one share of a whole block's worth can close.
+    pub const MAX_Q: u8 = 16;
+    /// Largest window: bounds the lines of one block.
+    pub const MAX_WINDOW: u16 = 1024;
+    /// Largest maturity, about two years of blocks.
+    pub const MAX_MATURITY: u32 = 100_000;
+
+    /// Whether each field is within its bounds.
+    ///
+    /// # Errors
+    /// Names the first field that is not, and its bounds.
+    pub fn validate(&self) -> Result<(), ParamsError> {
+        match self {
+            p if p.q > Self::MAX_Q => Err(ParamsError::Q(p.q)),
+            p if p.window == 0 || p.window > Self::MAX_WINDOW => Err(ParamsError::Window(p.window)),
+            p if p.fee_ppm > 1_000_000 => Err(ParamsError::Fee(p.fee_ppm)),
+            p if p.maturity == 0 || p.maturity > Self::MAX_MATURITY => Err(ParamsError::Maturity(p.maturity)),
+            _ => Ok(()),
+        }
+    }
+
+    /// `Q`: how much eHash an epoch of these parameters holds.
+    pub fn epoch_size(&self) -> Ehash {
+        Ehash::new(Ehash::ONE_BLOCK.get() >> self.q)
+    }
+
+    /// The operator's fee on a reward, rounded down.
+    pub fn fee(&self, reward: Msats) -> Msats {
+        reward
+            .mul_div_floor(u64::from(self.fee_ppm), 1_000_000)
+            .expect("a valid fee is at most the reward, which fits")
+    }
+
+    /// The last epoch during which a block still pays `epoch`.
+    pub(crate) fn collects_until(&self, epoch: Epoch) -> Epoch {
+        epoch.saturating_add(u32::from(self.window))
+    }
+
+    /// The first field in which `other` differs, by name; `None` if they agree.
+    pub fn difference(&self, other: &Params) -> Option<ParamsDifference> {
+        [
+            ("q", u64::from(self.q), u64::from(other.q)),
+            ("window", u64::from(self.window), u64::from(other.window)),
+            ("fee_ppm", u64::from(self.fee_ppm), u64::from(other.fee_ppm)),
+            ("maturity", u64::from(self.maturity), u64::from(other.maturity)),
+        ]
+        .into_iter()
+        .find(|(_, left, right)| left != right)
+        .map(|(field, left, right)| ParamsDifference { field, left, right })
+    }
+}
+
+impl Default for Params {
+    /// A pool of about a thousandth of the network: an epoch lasts about a day, and matures after two weeks.
+    fn default() -> Params {
+        Params { q: 3, window: 16, fee_ppm: 10_000, maturity: 100 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_name_the_field() {
+        #[track_caller]
+        fn case(change: impl FnOnce(&mut Params), want: Option<&str>) {
+            let mut params = Params::default();
+            change(&mut params);
+            match (params.validate(), want) {
+                (Ok(()), None) => {}
+                (Err(e), Some(field)) => assert!(e.to_string().contains(field), "{e}"),
+                (got, _) => panic!("{got:?}"),
+            }
+        }
+        case(|_| {}, None);
+        case(|p| p.q = 16, None);
+        case(|p| p.q = 17, Some("ledger.q is 17"));
+        case(|p| p.window = 0, Some("ledger.window"));
+        case(|p| p.window = 1025, Some("ledger.window"));
+        case(|p| p.fee_ppm = 1_000_000, None);
+        case(|p| p.fee_ppm = 1_000_001, Some("ledger.fee_ppm"));
+        case(|p| p.maturity = 0, Some("ledger.maturity"));
+    }
+
+    #[test]
+    fn the_default_is_the_worked_example() {
+        let params = Params::default();
+        assert_eq!(params.epoch_size().get(), 140_737_488_355_328);
+        assert_eq!(params.fee(Msats::new(314_700_003_000)), Msats::new(3_147_000_030));
+    }
+
+    #[test]
+    fn a_difference_names_the_field() {
+        let params = Params::default();
+        assert_eq!(params.difference(&params), None);
+        let other = Params { window: 32, ..params };
+        assert_eq!(
+            params.difference(&other),
+            Some(ParamsDifference { field: "window", left: 16, right: 32 })
+        );
+    }
+}

@@ -1,0 +1,237 @@
+//! What everybody but the writer has in hand.
+
+use super::{LedgerError, Summary};
+use crate::{
+    Batch, Block, BlockHash, ChainBlock, Event, FoundBlock, Outcome, Reader, Source, State, StoreError,
+};
+use crossbeam_channel::{Sender, bounded};
+use std::{
+    fmt,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
+use work::Lease;
+
+/// That an event is durable, and what it did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Receipt {
+    /// In the order in which it happened.
+    pub outcomes: Vec<Outcome>,
+}
+
+impl Receipt {
+    /// Whether this was a batch that had been counted before.
+    pub fn repeated(&self) -> bool {
+        self.outcomes.iter().any(|outcome| matches!(outcome, Outcome::Repeated { .. }))
+    }
+
+    /// The lease that was taken.
+    pub fn lease(&self) -> Option<Lease> {
+        self.outcomes.iter().find_map(|outcome| match outcome {
+            Outcome::LeaseTaken(lease) => Some(*lease),
+            _ => None,
+        })
+    }
+}
+
+type Told = dyn FnOnce(Result<Receipt, LedgerError>) + Send;
+pub(super) type Question = Box<dyn FnOnce(Result<&State, LedgerError>) + Send>;
+
+/// What can wait in the queue.
+pub(super) enum Request {
+    Event { event: Event, done: Completion },
+    Ask(Question),
+    Stop,
+}
+
+impl Request {
+    pub(super) fn fail(self, error: LedgerError) {
+        match self {
+            Request::Event { done, .. } => done.tell(Err(error)),
+            Request::Ask(question) => question(Err(error)),
+            Request::Stop => {}
+        }
+    }
+}
+
+/// Whom to tell, exactly once: a completion that is dropped, because the writer stopped, tells that.
+pub(super) struct Completion(Option<Box<Told>>);
+
+impl Completion {
+    fn new(done: impl FnOnce(Result<Receipt, LedgerError>) + Send + 'static) -> Completion {
+        Completion(Some(Box::new(done)))
+    }
+
+    pub(super) fn tell(mut self, result: Result<Receipt, LedgerError>) {
+        if let Some(done) = self.0.take() {
+            done(result);
+        }
+    }
+}
+
+impl Drop for Completion {
+    fn drop(&mut self) {
+        if let Some(done) = self.0.take() {
+            done(Err(LedgerError::Stopped));
+        }
+    }
+}
+
+/// What a request comes to if its group becomes durable.
+pub(super) enum Answer {
+    Tell(Completion, Result<Receipt, LedgerError>),
+    Ask(Question),
+}
+
+impl Answer {
+    /// The group is durable, and this is the state after it.
+    pub(super) fn give(self, state: &State) {
+        match self {
+            Answer::Tell(done, result) => done.tell(result),
+            Answer::Ask(question) => question(Ok(state)),
+        }
+    }
+
+    /// The group is not durable, so nothing that was answered from it holds.
+    pub(super) fn fail(self, error: LedgerError) {
+        match self {
+            Answer::Tell(done, _) => done.tell(Err(error)),
+            Answer::Ask(question) => question(Err(error)),
+        }
+    }
+}
+
+/// Hands events to the ledger's writer, from any thread.
+#[derive(Clone)]
+pub struct LedgerHandle {
+    requests: Sender<Request>,
+    summary: Arc<Mutex<Summary>>,
+    path: PathBuf,
+}
+
+impl fmt::Debug for LedgerHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LedgerHandle").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl LedgerHandle {
+    pub(super) fn new(
+        requests: Sender<Request>,
+        summary: Arc<Mutex<Summary>>,
+        path: PathBuf,
+    ) -> LedgerHandle {
+        LedgerHandle { requests, summary, path }
+    }
+
+    /// Hands over an event. `done` is called once, on the writer's thread, when the event is durable or has failed;
+    /// it must be short and must not wait for the ledger. Blocks only while [`super::Options::queue`] requests wait.
+    pub fn submit(&self, event: Event, done: impl FnOnce(Result<Receipt, LedgerError>) + Send + 'static) {
+        let done = Completion::new(done);
+        // A request that cannot be sent is dropped, and tells so itself.
+        let _ = self.requests.send(Request::Event { event, done });
+    }
+
+    /// Hands over a batch of credits: acknowledged by `done` after the fsync of the group it was in. A shard may
+    /// have several on their way. After [`LedgerError::Disk`] all that were on their way fail, the later ones also
+    /// with [`crate::Refusal::Gap`]: send them again, in order, with their numbers.
+    pub fn commit(&self, batch: Batch, done: impl FnOnce(Result<Receipt, LedgerError>) + Send + 'static) {
+        self.submit(Event::Credits(batch), done);
+    }
+
+    /// Reports a block that the pool found, at once: the epoch that is open now decides which epochs it pays. Report
+    /// it before the credit of its own share.
+    pub fn block_found(
+        &self,
+        found: FoundBlock,
+        done: impl FnOnce(Result<Receipt, LedgerError>) + Send + 'static,
+    ) {
+        self.submit(Event::BlockFound(found), done);
+    }
+
+    /// Hands over an event and waits until it is durable. Not for shards, and never from a completion.
+    ///
+    /// # Errors
+    /// When it was refused, or the disk failed, or the ledger is closed.
+    pub fn apply(&self, event: Event) -> Result<Receipt, LedgerError> {
+        let (sender, receiver) = bounded(1);
+        // The receiver waits below, so this cannot fail.
+        self.submit(event, move |result| drop(sender.send(result)));
+        receiver.recv().unwrap_or(Err(LedgerError::Stopped))
+    }
+
+    /// Reports, and waits, that a block which pays the pool joined the chain.
+    ///
+    /// # Errors
+    /// As [`LedgerHandle::apply`].
+    pub fn block_connected(&self, block: ChainBlock) -> Result<Receipt, LedgerError> {
+        self.apply(Event::BlockConnected(block))
+    }
+
+    /// Reports, and waits, that a block left the chain. Blocks that are none of ours are ignored.
+    ///
+    /// # Errors
+    /// As [`LedgerHandle::apply`].
+    pub fn block_disconnected(&self, hash: BlockHash) -> Result<Receipt, LedgerError> {
+        self.apply(Event::BlockDisconnected(hash))
+    }
+
+    /// Reports, and waits, the chain's height. Report blocks before the height that includes them.
+    ///
+    /// # Errors
+    /// As [`LedgerHandle::apply`].
+    pub fn tip(&self, height: u32) -> Result<Receipt, LedgerError> {
+        self.apply(Event::Tip { height })
+    }
+
+    /// Takes a part of the extranonce space that nobody else ever gets, and waits until that is durable (MP-02).
+    ///
+    /// # Errors
+    /// As [`LedgerHandle::apply`].
+    pub fn lease(&self) -> Result<Lease, LedgerError> {
+        let receipt = self.apply(Event::LeaseTaken)?;
+        Ok(receipt.lease().expect("taking a lease tells which"))
+    }
+
+    /// The number of a source's last batch that is durable; 0 before its first. A shard goes on with the next.
+    ///
+    /// # Errors
+    /// When the disk failed, or the ledger is closed.
+    pub fn last_sequence(&self, source: Source) -> Result<u64, LedgerError> {
+        self.ask(move |state| state.last_sequence(source))
+    }
+
+    /// Blocks that the chain has not decided about, by height: what to compare with the node after a restart.
+    ///
+    /// # Errors
+    /// When the disk failed, or the ledger is closed.
+    pub fn unsettled_blocks(&self) -> Result<Vec<Block>, LedgerError> {
+        let mut blocks: Vec<Block> = self.ask(|state| state.unsettled_blocks().cloned().collect())?;
+        blocks.sort_by_key(|block| (block.height, block.hash));
+        Ok(blocks)
+    }
+
+    fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&State) -> T + Send + 'static,
+    ) -> Result<T, LedgerError> {
+        let (sender, receiver) = bounded(1);
+        let ask = Box::new(move |state: Result<&State, LedgerError>| drop(sender.send(state.map(question))));
+        // A request that cannot be sent is dropped, which the receiver notices.
+        let _ = self.requests.send(Request::Ask(ask));
+        receiver.recv().unwrap_or(Err(LedgerError::Stopped))
+    }
+
+    /// The books' sums after the last commit, from memory.
+    pub fn summary(&self) -> Summary {
+        self.summary.lock().expect("nobody panics while holding it").clone()
+    }
+
+    /// A connection of its own for reading what is committed.
+    ///
+    /// # Errors
+    /// When the ledger cannot be opened once more.
+    pub fn reader(&self) -> Result<Reader, StoreError> {
+        Reader::open(&self.path)
+    }
+}

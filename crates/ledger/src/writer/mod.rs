@@ -1,0 +1,310 @@
+//! One thread that writes, and the handle that everybody else has.
+//!
+//! The writer takes all that waits in its queue, applies it, and makes it durable in one transaction with one fsync;
+//! then it completes each request. While one fsync runs the next requests gather, so the group grows with the
+//! load and no timer is needed. Nothing is acknowledged before it is durable, and the state in memory never stays
+//! ahead of the disk: after a failed commit it is thrown away and read back.
+
+mod books;
+mod handle;
+mod summary;
+
+#[cfg(test)]
+mod tests;
+
+use crate::{
+    Params, ParamsDifference, ParamsError, Refusal, StoreError,
+    store::{SqliteStore, Store},
+};
+use books::Books;
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use handle::{Answer, Request};
+pub use handle::{LedgerHandle, Receipt};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+pub use summary::{BlockCounts, EpochCounts, Summary};
+use thiserror::Error;
+
+/// Requests in one group: bounds what a failing disk makes shards send again, and the time of one transaction.
+const GROUP_MAX: usize = 1024;
+/// How long the queue must be empty before the tables are brought up to date.
+const IDLE: Duration = Duration::from_millis(200);
+
+/// Why a ledger cannot be opened.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// It cannot be read, or another process has it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The parameters are out of bounds.
+    #[error(transparent)]
+    Params(#[from] ParamsError),
+    /// The ledger has other parameters.
+    #[error(
+        "ledger.{} is {} in the configuration, but this ledger has {}: parameters are a promise to the holders \
+         of open epochs and only change for future epochs; put {} back, or schedule the change",
+        .0.field, .0.right, .0.left, .0.left
+    )]
+    ParamsDiffer(ParamsDifference),
+    /// The system gave no thread.
+    #[error("cannot start the ledger's writer: {0}")]
+    Thread(std::io::Error),
+}
+
+/// Why a request was not done.
+#[derive(Clone, Debug, Error)]
+pub enum LedgerError {
+    /// The event is wrong. Nothing changed, and the same will be refused again.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The disk failed. The whole group was not acknowledged; the same batches may be sent again in the same order,
+    /// and those which did reach the disk are told apart then.
+    #[error(transparent)]
+    Disk(Arc<StoreError>),
+    /// The ledger was closed, or its writer stopped at an invariant that did not hold.
+    #[error(
+        "the ledger's writer has stopped: restart the pool; if it stops again, run `assay ledger verify`"
+    )]
+    Stopped,
+}
+
+/// How the writer goes about it.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Least time from one commit's start to the next's. Zero: as fast as the disk syncs.
+    pub tick: Duration,
+    /// Requests that may wait. One more blocks its sender.
+    pub queue: usize,
+    /// Credits in the tail after which the tables are brought up to date: bounds the time that opening takes.
+    pub fold_rows: usize,
+    /// Age of the tail after which they are.
+    pub fold_age: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { tick: Duration::ZERO, queue: 4096, fold_rows: 1 << 16, fold_age: Duration::from_secs(10) }
+    }
+}
+
+/// An open ledger: owns the writer's thread. Dropping it does what [`Ledger::close`] does.
+#[derive(Debug)]
+pub struct Ledger {
+    requests: Sender<Request>,
+    thread: Option<JoinHandle<Result<(), LedgerError>>>,
+}
+
+impl Ledger {
+    /// Opens the ledger at `path`, or creates it with these parameters.
+    ///
+    /// # Errors
+    /// When another process has it, when it has other parameters, or when it cannot be read.
+    pub fn open(path: impl AsRef<Path>, params: Params) -> Result<(Ledger, LedgerHandle), OpenError> {
+        Ledger::open_with(path, params, Options::default())
+    }
+
+    /// As [`Ledger::open`], with other options.
+    ///
+    /// # Errors
+    /// As [`Ledger::open`].
+    pub fn open_with(
+        path: impl AsRef<Path>,
+        params: Params,
+        options: Options,
+    ) -> Result<(Ledger, LedgerHandle), OpenError> {
+        params.validate()?;
+        let store = SqliteStore::open(path.as_ref())?;
+        Ledger::start(store, path.as_ref().to_path_buf(), params, options)
+    }
+
+    fn start(
+        mut store: impl Store,
+        path: PathBuf,
+        params: Params,
+        options: Options,
+    ) -> Result<(Ledger, LedgerHandle), OpenError> {
+        let books = match Books::recover(&mut store)? {
+            Some(books) => books,
+            None => Books::create(&mut store, params)?,
+        };
+        // A change that is scheduled may stand in the configuration before it is in force.
+        let current = books.state.params_of(books.state.open_epoch());
+        if let (Some(difference), Some(_)) =
+            (current.difference(&params), books.state.params_scheduled().difference(&params))
+        {
+            return Err(OpenError::ParamsDiffer(difference));
+        }
+        tracing::info!(
+            rows = books.head.sequence,
+            epoch = books.state.open_epoch().get(),
+            "opened the ledger at {}",
+            path.display()
+        );
+        let summary = Arc::new(Mutex::new(Summary::of(&books)));
+        let (requests, queue) = bounded(options.queue.max(1));
+        let handle = LedgerHandle::new(requests.clone(), Arc::clone(&summary), path);
+        let writer = Writer { store, books: Some(books), options, queue, summary, last_commit: None };
+        let thread = thread::Builder::new().name("ledger".into()).spawn(move || writer.run());
+        let thread = Some(thread.map_err(OpenError::Thread)?);
+        Ok((Ledger { requests, thread }, handle))
+    }
+
+    /// Finishes what waits in the queue, brings the tables up to date and ends the writer. Requests that come
+    /// later fail as [`LedgerError::Stopped`].
+    ///
+    /// # Errors
+    /// When the tables could not be brought up to date: nothing is lost, as opening replays the tail.
+    pub fn close(mut self) -> Result<(), LedgerError> {
+        self.stop()
+    }
+
+    fn stop(&mut self) -> Result<(), LedgerError> {
+        let Some(thread) = self.thread.take() else { return Ok(()) };
+        // Fails only if the writer is gone, which joining it tells.
+        let _ = self.requests.send(Request::Stop);
+        thread.join().unwrap_or(Err(LedgerError::Stopped))
+    }
+}
+
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        if let Err(error) = self.stop() {
+            tracing::error!("closing the ledger: {error}");
+        }
+    }
+}
+
+struct Writer<S> {
+    store: S,
+    /// `None` after a failed commit, until they are read back.
+    books: Option<Books>,
+    options: Options,
+    queue: Receiver<Request>,
+    summary: Arc<Mutex<Summary>>,
+    last_commit: Option<Instant>,
+}
+
+impl<S: Store> Writer<S> {
+    fn run(mut self) -> Result<(), LedgerError> {
+        loop {
+            let group = match self.queue.recv_timeout(IDLE) {
+                Ok(first) => self.gather(first),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.fold_if_behind();
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
+            if self.turn(group) {
+                break;
+            }
+        }
+        // Whoever is still in the queue came after the end.
+        while let Ok(request) = self.queue.try_recv() {
+            request.fail(LedgerError::Stopped);
+        }
+        match &mut self.books {
+            Some(books) => {
+                books.commit(&mut self.store, &[], true).map_err(|e| LedgerError::Disk(Arc::new(e)))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// All that waits, once the tick allows it.
+    fn gather(&self, first: Request) -> Vec<Request> {
+        if let Some(last) = self.last_commit {
+            thread::sleep(self.options.tick.saturating_sub(last.elapsed()));
+        }
+        let mut group = vec![first];
+        group.extend(self.queue.try_iter().take(GROUP_MAX - 1));
+        group
+    }
+
+    /// One transaction. Returns whether to stop.
+    fn turn(&mut self, group: Vec<Request>) -> bool {
+        let mut books = match self.books.take().map_or_else(|| self.read_back(), Ok) {
+            Ok(books) => books,
+            Err(error) => return self.fail(group, error),
+        };
+        let (mut rows, mut answers) = (Vec::new(), Vec::new());
+        let (mut fold, mut stop) = (false, false);
+        for request in group {
+            match request {
+                Request::Event { event, done } => {
+                    let result = books.apply(&event, &mut rows, &mut fold);
+                    answers.push(Answer::Tell(done, result));
+                }
+                // Answered from the state after the group, as that is what will be durable.
+                Request::Ask(question) => answers.push(Answer::Ask(question)),
+                Request::Stop => stop = true,
+            }
+        }
+        fold |= books.is_tail_long(&self.options);
+        self.last_commit = Some(Instant::now());
+        if let Err(error) = books.commit(&mut self.store, &rows, fold) {
+            let error = self.note_failure(error);
+            for answer in answers {
+                answer.fail(LedgerError::Disk(Arc::clone(&error)));
+            }
+            return stop;
+        }
+        self.show(&books, !rows.is_empty());
+        for answer in answers {
+            answer.give(&books.state);
+        }
+        self.books = Some(books);
+        stop
+    }
+
+    fn fold_if_behind(&mut self) {
+        let Some(mut books) = self.books.take() else { return };
+        if books.changes.is_empty() {
+            self.books = Some(books);
+            return;
+        }
+        match books.commit(&mut self.store, &[], true) {
+            Ok(()) => self.books = Some(books),
+            Err(error) => {
+                self.note_failure(error);
+            }
+        }
+    }
+
+    /// The books as the disk has them, after a commit that failed.
+    fn read_back(&mut self) -> Result<Books, StoreError> {
+        let books = Books::recover(&mut self.store)?;
+        books.ok_or_else(|| StoreError::Missing { path: "the journal".into() })
+    }
+
+    fn fail(&mut self, group: Vec<Request>, error: StoreError) -> bool {
+        let error = self.note_failure(error);
+        let mut stop = false;
+        for request in group {
+            stop |= matches!(request, Request::Stop);
+            request.fail(LedgerError::Disk(Arc::clone(&error)));
+        }
+        stop
+    }
+
+    fn note_failure(&mut self, error: StoreError) -> Arc<StoreError> {
+        let mut summary = self.summary.lock().expect("nobody panics while holding it");
+        if summary.disk_error.is_none() {
+            tracing::error!("{error}");
+        }
+        summary.disk_error = Some(error.to_string());
+        Arc::new(error)
+    }
+
+    fn show(&self, books: &Books, wrote: bool) {
+        let mut summary = self.summary.lock().expect("nobody panics while holding it");
+        if wrote && summary.disk_error.is_some() {
+            tracing::info!("the ledger can be written again");
+        }
+        summary.update(books, wrote);
+    }
+}
