@@ -1,0 +1,240 @@
+//! A node behind its JSON-RPC port: bitcoind, Knots, btcd.
+//!
+//! Each call has a connection of its own, so that a found block never waits behind a long poll. Nothing is assumed to
+//! last: credentials, chain and readiness are looked at again after each failure.
+
+mod auth;
+mod client;
+mod gbt;
+mod queries;
+mod templates;
+
+pub use {auth::RpcAuth, queries::NodeInfo};
+
+use {
+    crate::{
+        BlockInfo, Chain, Node, NodeError, NodeState, NodeStatus, Stop, Submitted, Template, TemplateId, Tip,
+        backend::StatusBoard,
+    },
+    bitcoin::{Block, BlockHash, Transaction, Txid, block::Header, consensus, hashes::Hash},
+    client::Client,
+    hex::DisplayHex,
+    serde_json::{Value, json},
+    std::{
+        sync::{
+            Arc, Mutex,
+            atomic::{AtomicBool, Ordering},
+        },
+        time::{Duration, Instant},
+    },
+    templates::LongPoll,
+};
+
+/// A node checks a whole block before it answers.
+const SUBMIT_TIMEOUT: Duration = Duration::from_secs(60);
+/// Between two tries to hand in a block.
+const SUBMIT_PAUSE: Duration = Duration::from_millis(250);
+/// Between two looks at the tip.
+const TIP_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Where the node is and how to talk to it.
+#[derive(Clone, Debug)]
+pub struct RpcConfig {
+    /// For example `http://127.0.0.1:8332`.
+    pub url: String,
+    /// Credentials.
+    pub auth: RpcAuth,
+    /// The chain that the node must be on.
+    pub chain: Chain,
+    /// Longest wait for an answer, long polls and blocks aside.
+    pub timeout: Duration,
+    /// How long a block is offered to a node that is away. A node restarts in less than the default.
+    pub submit_patience: Duration,
+}
+
+impl RpcConfig {
+    /// With 15 s for answers and 30 s of patience for a block.
+    pub fn new(url: impl Into<String>, auth: RpcAuth, chain: Chain) -> Self {
+        let (timeout, submit_patience) = (Duration::from_secs(15), Duration::from_secs(30));
+        Self { url: url.into(), auth, chain, timeout, submit_patience }
+    }
+}
+
+/// A node behind its JSON-RPC port.
+pub struct RpcNode {
+    link: Arc<Link>,
+    /// The long poll under way, taken up again by the next caller that waits for the same.
+    long_poll: Mutex<Option<LongPoll>>,
+}
+
+/// What long poll threads share with the node's owner.
+struct Link {
+    client: Client,
+    config: RpcConfig,
+    status: StatusBoard,
+    /// Chain and readiness were looked at since the last failure.
+    verified: AtomicBool,
+}
+
+impl RpcNode {
+    /// Checks the configuration. Nothing is sent: the node may still be down.
+    pub fn new(config: RpcConfig) -> Result<Self, NodeError> {
+        let link = Link {
+            client: Client::new(&config)?,
+            status: StatusBoard::new("rpc", config.chain, NodeState::Starting),
+            config,
+            verified: AtomicBool::new(false),
+        };
+        Ok(Self { link: Arc::new(link), long_poll: Mutex::new(None) })
+    }
+
+    /// Asks the node once who and how it is, and whether it is ready to mine on: for a check of the configuration.
+    pub fn check(&self) -> Result<NodeInfo, NodeError> {
+        self.link.verify()
+    }
+
+    /// Makes sure that the node still has all blocks from `height` on.
+    ///
+    /// # Errors
+    /// [`NodeError::Pruned`] when they are gone.
+    pub fn ensure_blocks_from(&self, height: u32) -> Result<(), NodeError> {
+        match self.link.info()?.prune_height {
+            Some(lowest) if lowest > height => Err(NodeError::Pruned {
+                what: format!("blocks below {lowest}, needed are those from {height} on"),
+            }),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn submit_once(&self, params: &Value) -> Result<Submitted, NodeError> {
+        match self.link.client.call_nullable::<String>("submitblock", params, SUBMIT_TIMEOUT) {
+            Ok(None) => Ok(Submitted::Accepted),
+            Ok(Some(reason)) => Ok(match reason.as_str() {
+                "duplicate" => Submitted::Duplicate,
+                "inconclusive" | "duplicate-inconclusive" => Submitted::Inconclusive,
+                _ => Submitted::Rejected(reason),
+            }),
+            // A block that cannot be decoded, or whose first transaction is no coinbase.
+            Err(NodeError::Rpc { code: -22, message, .. }) => Ok(Submitted::Rejected(message)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A second try that meets a duplicate met its own first one, whose answer was lost.
+    fn after_retry(&self, submitted: Submitted, block: &[u8]) -> Submitted {
+        let header = block.get(..80).and_then(|bytes| consensus::deserialize::<Header>(bytes).ok());
+        let on_best_chain = |header: Header| {
+            let info = self.block_info(&header.block_hash());
+            matches!(info, Ok(Some(BlockInfo { confirmations: Some(_), .. })))
+        };
+        match submitted {
+            Submitted::Duplicate if header.is_some_and(on_best_chain) => Submitted::Accepted,
+            other => other,
+        }
+    }
+}
+
+impl Node for RpcNode {
+    fn chain(&self) -> Chain {
+        self.link.config.chain
+    }
+
+    fn next_template(
+        &self,
+        known: Option<&TemplateId>,
+        stop: &Stop,
+        deadline: Option<Instant>,
+    ) -> Result<Template, NodeError> {
+        self.wait_for_template(known, stop, deadline)
+    }
+
+    fn submit_block(&self, block: &[u8]) -> Result<Submitted, NodeError> {
+        let params = json!([block.to_lower_hex_string()]);
+        let started = Instant::now();
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.submit_once(&params) {
+                Ok(submitted) if tries > 1 => return Ok(self.after_retry(submitted, block)),
+                Ok(submitted) => return Ok(submitted),
+                Err(error) => {
+                    let away = matches!(
+                        error,
+                        NodeError::Unreachable { .. }
+                            | NodeError::Unauthorised { .. }
+                            | NodeError::WarmingUp { .. }
+                            | NodeError::Busy { .. }
+                            | NodeError::Malformed { .. }
+                    );
+                    if !away || started.elapsed() + SUBMIT_PAUSE > self.link.config.submit_patience {
+                        return Err(error);
+                    }
+                    tracing::warn!(%error, tries, "block not handed in yet");
+                    std::thread::sleep(SUBMIT_PAUSE);
+                }
+            }
+        }
+    }
+
+    fn tip(&self) -> Result<Tip, NodeError> {
+        Ok(self.link.info()?.tip)
+    }
+
+    fn wait_tip(&self, known: &BlockHash, stop: &Stop, deadline: Instant) -> Result<Tip, NodeError> {
+        loop {
+            let best = self.link.best_block_hash()?;
+            let left = deadline.saturating_duration_since(Instant::now());
+            if best != *known || left.is_zero() || stop.wait(left.min(TIP_INTERVAL)) {
+                return self.tip();
+            }
+        }
+    }
+
+    fn block_hash(&self, height: u32) -> Result<Option<BlockHash>, NodeError> {
+        self.link.block_hash(height)
+    }
+
+    fn block_info(&self, hash: &BlockHash) -> Result<Option<BlockInfo>, NodeError> {
+        self.link.block_info(hash)
+    }
+
+    fn block(&self, hash: &BlockHash) -> Result<Block, NodeError> {
+        self.link.block(hash)
+    }
+
+    fn broadcast(&self, transaction: &Transaction) -> Result<Txid, NodeError> {
+        self.link.broadcast(transaction)
+    }
+
+    fn status(&self) -> NodeStatus {
+        self.link.status.read()
+    }
+}
+
+impl Link {
+    /// Notes what a failed call says about the node, and passes the error on.
+    fn note(&self, error: NodeError) -> NodeError {
+        if matches!(
+            error,
+            NodeError::Unreachable { .. } | NodeError::Unauthorised { .. } | NodeError::WarmingUp { .. }
+        ) {
+            self.verified.store(false, Ordering::Release);
+            self.status.failed(&error);
+        }
+        error
+    }
+
+    /// An ordinary call.
+    fn call<T: serde::de::DeserializeOwned>(
+        &self,
+        method: &'static str,
+        params: &Value,
+    ) -> Result<T, NodeError> {
+        self.client.call(method, params, self.config.timeout).map_err(|error| self.note(error))
+    }
+
+    /// All zeros is what the first block builds on.
+    fn no_block() -> BlockHash {
+        BlockHash::all_zeros()
+    }
+}

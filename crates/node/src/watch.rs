@@ -1,0 +1,152 @@
+//! Blocks connected and disconnected, in order, from either backend.
+
+use {
+    crate::{
+        Node, NodeError, Stop, Tip,
+        stop::{has_passed, slice_until},
+    },
+    bitcoin::BlockHash,
+    std::{
+        sync::Arc,
+        time::{Duration, Instant},
+    },
+};
+
+/// Longest wait for the tip before looking at the best chain again.
+const SLICE: Duration = Duration::from_secs(10);
+/// Between tries while the node is away.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// A change of the best chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChainEvent {
+    /// The block is on the best chain now, on top of the one before.
+    Connected {
+        /// Blocks below it.
+        height: u32,
+        /// Its hash.
+        hash: BlockHash,
+    },
+    /// The block, which was the last one known, is not on the best chain any more.
+    Disconnected {
+        /// Blocks below it.
+        height: u32,
+        /// Its hash.
+        hash: BlockHash,
+    },
+}
+
+/// The chain cannot be followed from where it is known.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum WatchError {
+    /// Deeper than anything that happens by itself.
+    #[error(
+        "the chain has changed more than {look_back} blocks deep, below {known}: look whether the node is on the right \
+         chain before going on"
+    )]
+    TooDeep {
+        /// Most blocks to be disconnected in a row.
+        look_back: u32,
+        /// Where it was given up.
+        known: Tip,
+    },
+    /// A node with another history, or none.
+    #[error(
+        "node does not know block {known}, from where its chain is to be followed: is it another node, or another chain?"
+    )]
+    UnknownStart {
+        /// The last block handled.
+        known: Tip,
+    },
+}
+
+/// Follows the best chain from a known block on.
+///
+/// It holds nothing but that block: each step asks the node whether the block is still on the best chain, and then for
+/// the next one or the one before. So it can be dropped at any event and begun again from there.
+pub struct Watch {
+    node: Arc<dyn Node>,
+    known: Tip,
+    look_back: u32,
+    disconnected: u32,
+}
+
+impl Watch {
+    /// Follows `node` from `start`, the last block that was handled. At most `look_back` blocks in a row are
+    /// disconnected.
+    pub fn from(node: Arc<dyn Node>, start: Tip, look_back: u32) -> Self {
+        Self { node, known: start, look_back, disconnected: 0 }
+    }
+
+    /// The last block after all events returned so far.
+    pub fn known(&self) -> Tip {
+        self.known
+    }
+
+    /// Waits for the next event; none when stopped or at the deadline. A node that is away is waited for.
+    pub fn next(&mut self, stop: &Stop, deadline: Option<Instant>) -> Result<Option<ChainEvent>, WatchError> {
+        loop {
+            if stop.is_stopped() {
+                return Ok(None);
+            }
+            let step = match self.step() {
+                Ok(Step::Event(event)) => return Ok(Some(event)),
+                Ok(Step::Lost(error)) => return Err(error),
+                Ok(Step::AtTip) => {
+                    let until = Instant::now() + slice_until(deadline, SLICE);
+                    self.node.wait_tip(&self.known.hash, stop, until).map(drop)
+                }
+                Err(error) => Err(error),
+            };
+            if let Err(error) = step {
+                tracing::debug!(%error, "chain cannot be followed at present");
+                stop.wait(slice_until(deadline, PAUSE));
+            }
+            if has_passed(deadline) {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn step(&mut self) -> Result<Step, NodeError> {
+        let Tip { height, hash } = self.known;
+        if self.node.block_hash(height)? != Some(hash) {
+            return self.step_back();
+        }
+        let above = height.saturating_add(1);
+        let Some(next) = self.node.block_hash(above)? else {
+            return Ok(Step::AtTip);
+        };
+        match self.node.block_info(&next)? {
+            Some(info) if info.prev_hash == hash && info.height == above => {
+                self.known = Tip { height: above, hash: next };
+                self.disconnected = 0;
+                Ok(Step::Event(ChainEvent::Connected { height: above, hash: next }))
+            }
+            // The best chain changed between the questions.
+            Some(_) | None => Ok(Step::AtTip),
+        }
+    }
+
+    fn step_back(&mut self) -> Result<Step, NodeError> {
+        let known = self.known;
+        let Some(info) = self.node.block_info(&known.hash)? else {
+            return Ok(Step::Lost(WatchError::UnknownStart { known }));
+        };
+        if info.height == 0 || info.height != known.height {
+            return Ok(Step::Lost(WatchError::UnknownStart { known }));
+        }
+        if self.disconnected == self.look_back {
+            return Ok(Step::Lost(WatchError::TooDeep { look_back: self.look_back, known }));
+        }
+        self.disconnected += 1;
+        self.known = Tip { height: known.height - 1, hash: info.prev_hash };
+        Ok(Step::Event(ChainEvent::Disconnected { height: known.height, hash: known.hash }))
+    }
+}
+
+enum Step {
+    Event(ChainEvent),
+    Lost(WatchError),
+    AtTip,
+}
