@@ -15,7 +15,7 @@ use figment::Figment;
 use figment::providers::{Env, Format, Toml};
 use serde::Deserialize;
 
-pub use resolve::{NodeAccess, Resolved};
+pub use resolve::Resolved;
 
 use crate::logging::LogFormat;
 
@@ -59,7 +59,7 @@ pub struct PoolSection {
     pub min_share_hashes: u64,
     pub default_payout_key: Option<String>,
     #[serde(default)]
-    pub shards: usize,
+    pub shards: u16,
 }
 
 /// `[epochs]`

@@ -40,9 +40,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 
 fn check(resolved: &Resolved) -> Result<ExitCode> {
     println!("configuration: good");
-    let node = RpcNode::new(resolved.node.rpc.clone())?;
+    let node = RpcNode::new(resolved.node.clone())?;
     let info = node.check().context("the node cannot be used")?;
-    println!("node: {info}");
+    println!("node: {} at height {}, {} headers", info.chain, info.tip.height, info.headers);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -56,7 +56,7 @@ fn serve(resolved: Resolved) -> Result<()> {
         lifetime_secs: u32::try_from(resolved.certificate_validity.as_secs()).unwrap_or(u32::MAX),
         ..Validity::default()
     };
-    let node = RpcNode::new(resolved.node.rpc.clone())?;
+    let node = RpcNode::new(resolved.node.clone())?;
     // Wrong chain, wrong password, an unreachable node: said at once, instead of waited for in silence.
     node.check().context("the node cannot be used")?;
     let node: Arc<dyn Node> = Arc::new(node);

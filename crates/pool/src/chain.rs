@@ -64,7 +64,7 @@ impl ChainFollower {
 
     fn follow(&self) -> Result<(), ChainError> {
         self.check_unsettled()?;
-        let start = self.start()?;
+        let start = self.starting_point()?;
         let mut watch = Watch::from(Arc::clone(&self.node), start, LOOK_BACK);
         self.ledger.tip(start.height)?;
         while let Some(event) = watch.next(&self.stop, None)? {
@@ -95,7 +95,7 @@ impl ChainFollower {
 
     /// A block that the ledger surely handled. Events are idempotent, so a few blocks are looked at twice rather than
     /// one missed because a branch changed while the pool was down.
-    fn start(&self) -> Result<Tip, ChainError> {
+    fn starting_point(&self) -> Result<Tip, ChainError> {
         let tip = self.node.tip()?;
         let Some(handled) = self.ledger.summary().tip else { return Ok(tip) };
         let height = handled.min(tip.height).saturating_sub(RESCAN);

@@ -71,9 +71,8 @@ impl Pool {
         );
         let first = feed.first()?;
 
-        let mut starting = Vec::with_capacity(engine.shards);
+        let mut starting = Vec::with_capacity(usize::from(engine.shards));
         for shard in 0..engine.shards {
-            let shard = u16::try_from(shard).unwrap_or(u16::MAX);
             let source = Source { front: config.server_id.get(), shard };
             starting.push((
                 source,

@@ -15,7 +15,7 @@ use ledger::{Event, LedgerError, LedgerHandle, Source};
 use sv2::Frame;
 use sv2::codec::Str0_255;
 use sv2::extensions::{
-    Answer, Policy as ExtensionPolicy, RequestExtensions, ServerNegotiation, WORKER_HASHRATE,
+    Answer, Policy as ExtensionPolicy, RequestExtensions, WORKER_HASHRATE,
 };
 use sv2::mining::{CloseChannel, MiningFromClient, SetCustomMiningJobError, SubmitSharesSuccess, code};
 use sv2::setup::{MiningSetupFlags, MiningSuccessFlags, Reconnect, Served, SetupConnection, negotiate};
@@ -87,6 +87,8 @@ pub(crate) struct Shard {
     spare: Option<PrefixSpace>,
     settlement: Settlement,
     counts: TurnCounts,
+    /// Expected hashes of a block on the current tip.
+    block_hashes: u128,
     started: std::time::Instant,
 }
 
@@ -95,7 +97,7 @@ impl Shard {
         let ShardParts { config, ledger, stats, current, .. } = parts;
         let policy = Policy {
             shares_per_minute: config.shares_per_minute,
-            easiest_target: Target::for_expected_hashes(config.min_share_hashes),
+            easiest_target: Target::for_expected_hashes(u128::from(config.min_share_hashes)),
             shares_per_tip: u32::try_from(config.limits.shares_per_tip).unwrap_or(u32::MAX),
             ..Policy::default()
         };
@@ -115,6 +117,7 @@ impl Shard {
             handle: parts.handle,
             bases: HashMap::from([(current.job.id(), Arc::clone(&current.basis))]),
             fresh: None,
+            block_hashes: current.tip.network_target().expected_hashes(),
             current,
             prefixes: parts.prefixes,
             spare: Some(parts.spare),
@@ -287,7 +290,7 @@ impl Handler for Shard {
     }
 
     fn turn_end(&mut self, conns: &mut Connections<'_, Self>) {
-        self.counts.flush_into(&self.stats);
+        self.counts.flush_into(&self.stats, self.block_hashes);
         self.send_credits(conns);
     }
 

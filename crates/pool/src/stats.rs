@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use work::Ehash;
 
 /// Shared counters of a pool process. Shards add to them once a turn, not once a share.
 #[derive(Clone)]
@@ -71,16 +72,17 @@ pub struct PoolTotals {
 pub(crate) struct TurnCounts {
     pub accepted: u64,
     pub ehash: u64,
-    pub hashes: u64,
     pub jobs_sent: u64,
 }
 
 impl TurnCounts {
-    pub(crate) fn flush_into(&mut self, stats: &PoolStats) {
+    /// `block_hashes` is the expected work of a block, which turns eHash into hashes.
+    pub(crate) fn flush_into(&mut self, stats: &PoolStats, block_hashes: u128) {
         if self.accepted > 0 {
             stats.inner.shares_accepted.inc_by(self.accepted);
             stats.inner.ehash_credited.inc_by(self.ehash);
-            stats.inner.work_hashes.inc_by(self.hashes);
+            let hashes = u128::from(self.ehash).saturating_mul(block_hashes) >> Ehash::ONE_BLOCK_LOG2;
+            stats.inner.work_hashes.inc_by(u64::try_from(hashes).unwrap_or(u64::MAX));
         }
         if self.jobs_sent > 0 {
             stats.inner.jobs_sent.inc_by(self.jobs_sent);
@@ -194,7 +196,7 @@ fn sum(counters: &IntCounterVec) -> u64 {
         .map(|metric| {
             // Prometheus keeps counters as floats in its exchange form; shares stay far below 2^53.
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-            let value = metric.get_counter().value() as u64;
+            let value = metric.get_counter().get_value() as u64;
             value
         })
         .sum()
@@ -235,7 +237,8 @@ mod tests {
     #[test]
     fn totals_and_metrics_tell_the_same() {
         let stats = PoolStats::new();
-        TurnCounts { accepted: 3, ehash: 12, hashes: 99, jobs_sent: 1 }.flush_into(&stats);
+        TurnCounts { accepted: 3, ehash: Ehash::ONE_BLOCK.get(), jobs_sent: 1 }.flush_into(&stats, 99);
+        assert_eq!(stats.totals().work_hashes, 99);
         stats.share_rejected("stale-share");
         stats.share_rejected("duplicate-share");
         stats.channel_opened();

@@ -104,7 +104,7 @@ impl WorkUpdate {
 
     /// The same work under another id, for channels whose target changed.
     pub(crate) fn reissue(&self, job_id: u32, unix_now: u32) -> Result<Self, UpdateError> {
-        let min_ntime = self.tip.min_ntime.max(unix_now);
+        let min_ntime = self.tip.min_ntime().max(unix_now);
         Self::new(Arc::clone(&self.basis), job_id, min_ntime, false)
     }
 
@@ -137,8 +137,8 @@ pub(crate) fn activation(job: &Job, tip: &Tip, channel_id: u32) -> SetNewPrevHas
     SetNewPrevHash {
         channel_id,
         job_id: job.id(),
-        prev_hash: tip.prev_hash,
-        min_ntime: tip.min_ntime,
-        nbits: tip.nbits,
+        prev_hash: *tip.prev_hash(),
+        min_ntime: tip.min_ntime(),
+        nbits: tip.nbits(),
     }
 }

@@ -23,18 +23,12 @@ const MIN_SHARE_HASHES: u64 = 256;
 pub struct Resolved {
     pub pool: PoolConfig,
     pub epochs: Params,
-    pub node: NodeAccess,
+    pub node: RpcConfig,
     pub ledger_path: PathBuf,
     pub limits: Limits,
-    pub shards: usize,
+    pub shards: u16,
     pub certificate_validity: Duration,
     pub file: PoolFile,
-}
-
-/// How to reach the node.
-#[derive(Clone, Debug)]
-pub struct NodeAccess {
-    pub rpc: RpcConfig,
 }
 
 impl PoolFile {
@@ -62,7 +56,7 @@ impl PoolFile {
         Ok(Resolved {
             pool: pool_config(&self.pool, self.channel_limits()?, chain)?,
             epochs,
-            node: NodeAccess { rpc: rpc_config(&self.node, chain)? },
+            node: rpc_config(&self.node, chain)?,
             ledger_path: self.data_dir.join("ledger.db"),
             limits,
             shards: shards(self.pool.shards),
@@ -85,9 +79,10 @@ impl PoolFile {
 }
 
 /// One shard a core unless told otherwise.
-pub fn shards(configured: usize) -> usize {
+fn shards(configured: u16) -> u16 {
     match configured {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        0 => std::thread::available_parallelism()
+            .map_or(1, |cores| u16::try_from(cores.get()).unwrap_or(u16::MAX)),
         shards => shards,
     }
 }

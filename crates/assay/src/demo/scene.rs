@@ -73,7 +73,7 @@ impl Scene {
     pub fn set_up(stop: &Stop) -> Result<Self> {
         let rate = device::kernel::measure(two_threads(), Duration::from_millis(300));
         let hashes = rate.get().saturating_mul(SECONDS_PER_BLOCK).max(1 << 20);
-        let target = Target::for_expected_hashes(hashes);
+        let target = Target::for_expected_hashes(u128::from(hashes));
         let bits = bitcoin::Target::from_le_bytes(target.to_le_bytes()).to_compact_lossy();
         let chain = Devchain::new(
             DevchainConfig { bits, subsidy: Amount::from_sat(312_500_000), ..DevchainConfig::default() },

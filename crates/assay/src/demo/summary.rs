@@ -151,7 +151,7 @@ impl Summary {
             text.push_str(&format!(
                 "  epoch {:>3}  {:<10}  {:>16} eHash  pot {}\n",
                 epoch.epoch,
-                epoch.state.to_string(),
+                epoch.state.name(),
                 epoch.credited.to_string(),
                 epoch.pot
             ));

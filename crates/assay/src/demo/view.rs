@@ -124,7 +124,7 @@ fn draw_epochs(frame: &mut Frame<'_>, area: Rect, scene: &Scene) {
         .map(|epoch| {
             Row::new([
                 epoch.epoch.to_string(),
-                epoch.state.to_string(),
+                epoch.state.name().to_owned(),
                 epoch.credited.to_string(),
                 epoch.pot.to_string(),
             ])

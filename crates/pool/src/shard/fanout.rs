@@ -5,7 +5,7 @@ use std::sync::Arc;
 use engine::{Connections, Link};
 use sv2::mining::{NewMiningJob, SetTarget};
 use tracing::{debug, error};
-use work::{ChannelKind, Job, StoreError, Target};
+use work::{Job, Kind, StoreError, Target};
 
 use super::Shard;
 use super::session::{Mining, OpenChannel, Session};
@@ -18,6 +18,7 @@ impl Shard {
             self.bases.clear();
         }
         self.fresh = None;
+        self.block_hashes = update.tip.network_target().expected_hashes();
         self.bases.insert(update.job.id(), Arc::clone(&update.basis));
         self.current = Arc::clone(&update);
         let mut sent = 0;
@@ -117,12 +118,12 @@ fn send_to_channel(channel: &mut OpenChannel, update: &WorkUpdate, as_future: bo
         Err(_) => return,
     }
     match channel.work.kind() {
-        ChannelKind::Extended => {
+        Kind::Extended { .. } => {
             for frame in update.extended_frames(as_future) {
                 link.send_encoded(frame, Some(channel_id));
             }
         }
-        ChannelKind::Standard => {
+        Kind::Standard => {
             let job: &Job = &update.job;
             let Some(merkle_root) = channel.work.merkle_root(job.id()) else { return };
             link.send(&NewMiningJob {

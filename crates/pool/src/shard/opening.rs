@@ -36,9 +36,8 @@ impl Shard {
         let result = opened.and_then(|new| {
             let prefix = new.prefix.standard();
             let now = self.millis(link.now());
-            let network = self.current.tip.network_target();
-            let policy = std::sync::Arc::clone(&self.policy);
-            let work = Channel::standard(new.id, prefix, new.request, network, policy, now)
+            let tip = &self.current.tip;
+            let work = Channel::standard(new.id, prefix, new.request, tip, &self.policy, now)
                 .map_err(|error| ErrorCode::from_static(error.code()))?;
             Ok((work, prefix, new.key))
         });
@@ -80,9 +79,8 @@ impl Shard {
                 .extended(open.min_extranonce_size)
                 .map_err(|_| code::MIN_EXTRANONCE_SIZE_TOO_LARGE)?;
             let now = self.millis(link.now());
-            let network = self.current.tip.network_target();
-            let policy = std::sync::Arc::clone(&self.policy);
-            let work = Channel::extended(new.id, prefix, rollable, new.request, network, policy, now)
+            let tip = &self.current.tip;
+            let work = Channel::extended(new.id, (prefix, rollable), new.request, tip, &self.policy, now)
                 .map_err(|error| ErrorCode::from_static(error.code()))?;
             Ok((work, prefix, rollable, new.key))
         });

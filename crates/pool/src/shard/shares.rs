@@ -15,6 +15,21 @@ const INVALID_SHARE_FLOOD: &str = "invalid-share-flood";
 /// Reason for ending a channel that found more shares on one tip than can be remembered (EC-45).
 const SHARE_FLOOD: &str = "share-flood";
 
+/// Why a share is refused, as the client is told.
+struct Refusal {
+    code: &'static str,
+    closes_channel: bool,
+}
+
+/// The worker field breaks its extension's rules (TLV-06).
+const INVALID_WORKER: Refusal = Refusal { code: "invalid-share", closes_channel: false };
+
+impl From<Rejection> for Refusal {
+    fn from(rejection: Rejection) -> Self {
+        Self { code: rejection.code(), closes_channel: rejection.closes_channel() }
+    }
+}
+
 impl Shard {
     pub(super) fn submit_standard(
         &mut self,
@@ -52,26 +67,26 @@ impl Shard {
         let Some(channel) = mining.channel(share.channel_id) else {
             return self.refuse_unknown_channel(link, share.channel_id, share.sequence_number);
         };
-        let worker = if worker_tracking { worker_key(payload) } else { Ok(None) };
-        let result = worker.map_err(|InvalidWorker| Rejection::Invalid).and_then(|worker| {
-            let accepted = channel.work.submit_extended(
-                &ExtendedShare {
+        let worker = match worker_tracking.then(|| worker_key(payload)).transpose() {
+            Ok(worker) => worker.flatten(),
+            Err(InvalidWorker) => {
+                return self.reject(mining, link, share.channel_id, share.sequence_number, INVALID_WORKER);
+            }
+        };
+        let result = channel.work.submit_extended(
+            &ExtendedShare {
+                share: StandardShare {
                     sequence_number: share.sequence_number,
                     job_id: share.job_id,
                     nonce: share.nonce,
                     ntime: share.ntime,
                     version: share.version,
-                    extranonce: &share.extranonce,
                 },
-                now,
-            )?;
-            Ok((accepted, worker))
-        });
-        let key = match &result {
-            Ok((_, Some(worker))) => *worker,
-            _ => channel.key,
-        };
-        let result = result.map(|(accepted, _)| accepted);
+                extranonce: &share.extranonce,
+            },
+            now,
+        );
+        let key = worker.unwrap_or(channel.key);
         self.conclude(mining, link, share.channel_id, share.sequence_number, key, result);
     }
 
@@ -93,12 +108,10 @@ impl Shard {
                 let Some(channel) = mining.channel(channel_id) else { return };
                 self.counts.accepted += 1;
                 self.counts.ehash += accepted.credit.get();
-                self.counts.hashes =
-                    self.counts.hashes.saturating_add(hashes(channel.work.target().expected_hashes()));
                 let first_of_channel = !std::mem::replace(&mut channel.touched, true);
                 self.settlement.credit((link.id(), channel_id), first_of_channel, key, accepted.credit);
             }
-            Err(rejection) => self.reject(mining, link, channel_id, sequence_number, &rejection),
+            Err(rejection) => self.reject(mining, link, channel_id, sequence_number, rejection.into()),
         }
     }
 
@@ -108,10 +121,10 @@ impl Shard {
         link: &mut Link<'_>,
         channel_id: u32,
         sequence_number: u32,
-        rejection: &Rejection,
+        refusal: Refusal,
     ) {
-        self.stats.share_rejected(rejection.code());
-        let error_code = ErrorCode::from_static(rejection.code());
+        self.stats.share_rejected(refusal.code);
+        let error_code = ErrorCode::from_static(refusal.code);
         link.send(&SubmitSharesError { channel_id, sequence_number, error_code });
         let now = link.unix_now();
         let Some(channel) = mining.channel(channel_id) else { return };
@@ -119,7 +132,7 @@ impl Shard {
             (channel.invalid_since, channel.invalid_shares) = (now, 0);
         }
         channel.invalid_shares += 1;
-        let reason = if rejection.closes_channel() {
+        let reason = if refusal.closes_channel {
             SHARE_FLOOD
         } else if channel.invalid_shares > self.config.limits.invalid_shares_per_minute {
             INVALID_SHARE_FLOOD
@@ -160,8 +173,4 @@ fn worker_key(payload: &[u8]) -> Result<Option<PayoutKey>, InvalidWorker> {
     }
     let key = <[u8; 32]>::try_from(worker.as_bytes()).map_err(|_| InvalidWorker)?;
     PayoutKey::from_bytes(key).map(Some).map_err(|_| InvalidWorker)
-}
-
-fn hashes(expected: u128) -> u64 {
-    u64::try_from(expected).unwrap_or(u64::MAX)
 }
