@@ -49,8 +49,15 @@ pub(crate) struct Admitted {
 
 /// Where a shard takes its connections from.
 pub(crate) struct Door {
-    pub(crate) sockets: Sender<Admitted>,
-    pub(crate) bell: Arc<Bell>,
+    sockets: Sender<Admitted>,
+    bell: Arc<Bell>,
+    open: bool,
+}
+
+impl Door {
+    pub(crate) fn new(sockets: Sender<Admitted>, bell: Arc<Bell>) -> Self {
+        Self { sockets, bell, open: true }
+    }
 }
 
 /// Opens the listening sockets. Each error comes with the address that it is about.
@@ -180,18 +187,25 @@ impl Acceptor {
         if self.prepare(&socket).is_err() {
             return; // The peer is gone already.
         }
-        let shards = self.board.shards.iter();
-        let Some((shard, counts)) =
-            shards.enumerate().min_by_key(|(_, counts)| counts.assigned.load(Relaxed))
-        else {
-            return;
-        };
-        counts.assigned.fetch_add(1, AcqRel);
-        // A shard that has stopped takes nothing: the engine is being stopped, and so are we.
-        match self.doors[shard].sockets.try_send(Admitted { socket, peer, permit }) {
-            Ok(()) => self.doors[shard].bell.ring(),
-            Err(_) => {
-                counts.assigned.fetch_sub(1, AcqRel);
+        self.deal(Admitted { socket, peer, permit });
+    }
+
+    /// Gives a connection to the shard that has the fewest.
+    fn deal(&mut self, mut admitted: Admitted) {
+        loop {
+            let open = self.doors.iter_mut().zip(&self.board.shards).filter(|(door, _)| door.open);
+            let Some((door, counts)) = open.min_by_key(|(_, counts)| counts.assigned.load(Relaxed)) else {
+                return;
+            };
+            counts.assigned.fetch_add(1, AcqRel);
+            match door.sockets.try_send(admitted) {
+                Ok(()) => return door.bell.ring(),
+                Err(error) => {
+                    counts.assigned.fetch_sub(1, AcqRel);
+                    // The shard has stopped, as the engine is stopping or its handler has panicked.
+                    door.open = false;
+                    admitted = error.into_inner();
+                }
             }
         }
     }

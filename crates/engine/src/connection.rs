@@ -126,6 +126,10 @@ pub(crate) struct Connection<C> {
     pub(crate) paused: bool,
 }
 
+// What an idle connection takes beside the handler's part, all of it: a slip here is multiplied by the
+// number of connections.
+const _: () = assert!(size_of::<Connection<()>>() <= 448);
+
 impl<C> Connection<C> {
     pub(crate) fn new(socket: TcpStream, peer: SocketAddr, permit: Permit, desk: &Desk) -> Self {
         Self {
@@ -253,6 +257,50 @@ fn write_some(mut socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
             result => return result,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    // proves: NS-28
+    #[test]
+    fn a_claimed_length_reserves_nothing() {
+        let mut inbox = Inbox::default();
+        inbox.keep(&[1; 22], 16 << 20);
+        inbox.top_up(&mut [2; 1000]);
+        assert_eq!(inbox.len(), 1022);
+        assert!(inbox.bytes.capacity() < 4096, "{}", inbox.bytes.capacity());
+        inbox.clear();
+        assert_eq!(inbox.bytes.capacity(), 0, "an idle connection owns no buffer");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+
+        /// What is taken in and what is given back are together what came, and no more is taken than
+        /// is missing.
+        #[test]
+        fn takes_what_is_missing(
+            kept in 1usize..60,
+            missing in 1usize..9000,
+            pieces in prop::collection::vec(0usize..3000, 1..8),
+        ) {
+            let mut inbox = Inbox::default();
+            let first: Vec<u8> = (0..kept).map(|index| index.to_le_bytes()[0]).collect();
+            inbox.keep(&first, kept + missing);
+            let (mut all, mut rest) = (first, Vec::new());
+            for size in pieces {
+                let mut piece: Vec<u8> = (0..size).map(|index| index.to_le_bytes()[0] ^ 0x5a).collect();
+                all.extend_from_slice(&piece);
+                rest.extend_from_slice(inbox.top_up(&mut piece));
+            }
+            prop_assert_eq!(inbox.len(), (kept + missing).min(all.len()));
+            let both = [inbox.bytes(), &mut rest].concat();
+            prop_assert_eq!(both, all);
         }
     }
 }

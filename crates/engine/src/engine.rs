@@ -124,7 +124,7 @@ impl<C: Send + 'static> Engine<C> {
             let handler = make(index, handle.clone());
             let (identity, board) = (Arc::clone(&config.identity), Arc::clone(&board));
             shards.push(Shard::new(index, handler, poll, inlet, Rules::new(&config), identity, board)?);
-            doors.push(Door { sockets, bell: Arc::clone(handle.bell()) });
+            doors.push(Door::new(sockets, Arc::clone(handle.bell())));
             handles.push(handle);
         }
         let acceptor = Acceptor::new(listeners, doors, Arc::clone(&board), &config)?;
@@ -159,6 +159,13 @@ impl<C: Send + 'static> Engine<C> {
     #[must_use]
     pub fn stats(&self) -> StatsReader {
         StatsReader(Arc::clone(&self.board))
+    }
+
+    /// Whether every thread of the engine runs. If not, one has panicked, the reason is in the log, and
+    /// the connections of that shard are dead: end the process and start again.
+    #[must_use]
+    pub fn is_healthy(&self) -> bool {
+        !self.threads.iter().any(JoinHandle::is_finished)
     }
 
     /// Stops: no new connection, commands that wait are served, what was sent leaves, every connection

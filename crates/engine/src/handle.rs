@@ -1,19 +1,26 @@
 //! How other threads speak to a shard: a bounded queue of commands, and a wake-up that is sent only
 //! when the shard may be asleep.
 
-use crate::accept::Admitted;
-use crossbeam_channel::{Receiver, Sender};
-use mio::Waker;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use {
+    crate::accept::Admitted,
+    crossbeam_channel::{Receiver, Sender},
+    mio::Waker,
+    std::{
+        fmt,
+        sync::{
+            Arc,
+            atomic::{AtomicBool, Ordering},
+        },
+    },
+};
 
 /// The shard has stopped, or is about to; the command is given back.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[error("the engine has stopped: the command was not taken")]
 pub struct Stopped<C>(pub C);
 
 /// A command was not taken; it is given back.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 pub enum TrySendError<C> {
     /// As many commands wait as may.
     #[error("the shard's command queue is full: try again, or wait with `send`")]
@@ -21,6 +28,22 @@ pub enum TrySendError<C> {
     /// The shard has stopped.
     #[error("the engine has stopped: the command was not taken")]
     Stopped(C),
+}
+
+// Commands need not be printable for a failure to be.
+impl<C> fmt::Debug for Stopped<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Stopped(..)")
+    }
+}
+
+impl<C> fmt::Debug for TrySendError<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full(_) => "Full(..)",
+            Self::Stopped(_) => "Stopped(..)",
+        })
+    }
 }
 
 /// Wakes a shard's poll.
@@ -125,8 +148,8 @@ pub(crate) struct Inlet<C> {
     pub(crate) bell: Arc<Bell>,
 }
 
-/// Makes a shard's queues. The queue of sockets needs no bound of its own: each holds a permit, and
-/// `sockets` of them may be half open.
+/// Makes a shard's queues. The queue of sockets is never full: it has room for as many as may be half
+/// open, and each socket in it is.
 pub(crate) fn queues<C>(
     index: u16,
     waker: Waker,

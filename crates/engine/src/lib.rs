@@ -10,6 +10,51 @@
 //! [`Timeouts`]. Where a frame starts is the only thing that the engine understands of the protocol:
 //! setup, channels and extensions are the handler's.
 //!
+//! ```
+//! use engine::{Close, ConnId, Connections, Engine, EngineConfig, Handler, Link, ShardHandle};
+//! use engine::client::{Client, ClientConfig, Trust};
+//! use sv2::noise::{AuthoritySecret, Identity, Validity};
+//! use sv2::setup::ChannelEndpointChanged;
+//!
+//! /// Answers every frame with a message of its own.
+//! struct Answer;
+//!
+//! impl Handler for Answer {
+//!     type Conn = u32; // frames so far
+//!     type Command = ();
+//!
+//!     fn opened(&mut self, _: &mut Link<'_>) -> u32 {
+//!         0
+//!     }
+//!
+//!     fn frame(&mut self, frames: &mut u32, link: &mut Link<'_>, _: sv2::Frame<'_>) -> Result<(), Close> {
+//!         *frames += 1;
+//!         link.send(&ChannelEndpointChanged { channel_id: *frames });
+//!         Ok(())
+//!     }
+//!
+//!     fn command(&mut self, (): (), _: &mut Connections<'_, Self>) {}
+//!
+//!     fn closed(&mut self, _: u32, _: ConnId, _: &Close) {}
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let mut rng = rand::rngs::OsRng;
+//! # let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs();
+//! let authority = AuthoritySecret::generate(&mut rng);
+//! let trust = Trust::Authority(authority.public());
+//! let identity = Identity::new(authority, Validity::default(), now, &mut rng);
+//! let config = EngineConfig::new("127.0.0.1:0".parse()?, identity.into());
+//! let engine = Engine::start(config, |_shard, _handle: ShardHandle<()>| Answer)?;
+//!
+//! let mut client = Client::connect(&[engine.local_addr()], &ClientConfig::new(trust))?;
+//! client.send(&ChannelEndpointChanged { channel_id: 0 })?;
+//! assert_eq!(client.recv(None)?.payload, 1u32.to_le_bytes());
+//! engine.stop();
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! [`client`] has the other end: a blocking connection for devices and tools.
 
 mod accept;

@@ -3,10 +3,11 @@
 //! The counts are behind one lock that is taken when a connection is accepted, when its handshake is
 //! done and when it ends; never for a frame.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::net::{IpAddr, Ipv4Addr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    net::{IpAddr, Ipv4Addr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 /// What one engine and one peer may take. The defaults suit a pool on the internet.
 #[derive(Clone, Debug)]
@@ -26,6 +27,7 @@ pub struct Limits {
     pub frame_before_setup: u32,
     /// Bytes that a connection may have been sent and not have read (beyond what the kernel buffers).
     /// Above half of it, the engine stops reading from the connection; above all of it, it is dropped.
+    /// Not below 256 KiB or so: one pass reads 32 KiB, and its answers must fit into the other half.
     pub backlog: usize,
     /// `SO_SNDBUF` of each connection in bytes; `None` leaves it to the kernel.
     pub send_buffer: Option<usize>,

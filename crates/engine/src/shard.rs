@@ -89,7 +89,8 @@ impl<H: Handler> Shard<H> {
     pub(crate) fn run(mut self) {
         let mut events = Events::with_capacity(256);
         while !self.inlet.bell.is_stopping() && self.turn(&mut events) {}
-        self.commands(usize::MAX);
+        // Those that wait now; whoever goes on sending learns that we have stopped.
+        self.commands(self.inlet.commands.len());
         self.turn_end();
         for slot in 0..self.table.slab.slots() {
             self.end(slot, Close::Shutdown);

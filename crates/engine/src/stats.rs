@@ -1,9 +1,12 @@
 //! Counters of the engine, written by one thread each and read by any.
 
-use crate::close::Close;
-use crate::limits::Refusal;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use {
+    crate::{close::Close, limits::Refusal},
+    std::sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+};
 
 /// Counts since the engine started, of one shard or of all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -155,7 +155,8 @@ impl Wheel {
 
 /// The slot of a tick on a level.
 fn slot_at(tick: u64, level: u32) -> u32 {
-    ((tick >> (LEVEL_BITS * level)) % u64::from(SLOTS)) as u32
+    let [low, ..] = (tick >> (LEVEL_BITS * level)).to_le_bytes();
+    u32::from(low) % SLOTS
 }
 
 #[cfg(test)]
