@@ -169,6 +169,26 @@ fn commands_reach_every_connection_of_every_shard() {
     assert_eq!(total, 60);
 }
 
+/// A new block's first byte leaves before the second client's is encrypted (DESIGN section 3).
+#[test]
+fn each_client_has_its_frame_before_the_next_one_is_served() {
+    let server = serve(|config| config.shards = 1);
+    let mut clients: Vec<_> = (0..5)
+        .map(|_| {
+            let client = server.client();
+            server.opened(1);
+            client
+        })
+        .collect();
+    let (go, went) = crossbeam_channel::unbounded();
+    server.engine.handles()[0].send(Command::Stepwise(plain(ECHO, b"a new block").into(), went)).unwrap();
+    for client in &mut clients {
+        // The shard stands still until we say that this one has arrived.
+        expect_frame(client, ECHO, b"a new block");
+        go.send(()).unwrap();
+    }
+}
+
 #[test]
 fn a_message_is_sent_encoded_or_typed_alike() {
     let server = serve(|config| config.shards = 1);

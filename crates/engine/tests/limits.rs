@@ -130,7 +130,7 @@ fn handshakes_that_are_not_finished_end_in_time() {
     echo(&mut client, b"established");
 }
 
-// proves: NS-30
+// proves: NS-01 NS-30
 #[test]
 fn garbage_is_closed_at_once() {
     let server = serve(short);
@@ -144,6 +144,9 @@ fn garbage_is_closed_at_once() {
     }
     case(&server, b"{\"id\": 1, \"method\": \"mining.subscribe\", \"params\": []}\n", "not_noise");
     case(&server, b"GET / HTTP/1.1\r\nHost: pool\r\n\r\n", "not_noise");
+    // Stratum V2 without encryption: a SetupConnection of 90 bytes.
+    let setup = [&[0, 0, 0, 90, 0, 0, 0, 2, 0, 2, 0][..], &[0; 85]].concat();
+    case(&server, &setup, "not_noise");
     let mut garbage = [0; 4096];
     OsRng.fill_bytes(&mut garbage);
     garbage[0] = 0xff;

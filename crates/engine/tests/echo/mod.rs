@@ -43,6 +43,8 @@ pub const GIVE_UP: u8 = 7;
 pub enum Command {
     Broadcast(Arc<[u8]>),
     To(ConnId, Vec<Arc<[u8]>>),
+    /// Sends to each; before every one but the first, waits for a word.
+    Stepwise(Arc<[u8]>, Receiver<()>),
     /// Answers with the number of open connections.
     Count(Sender<usize>),
     /// Finishes every connection.
@@ -113,6 +115,15 @@ impl Handler for Echo {
                         link.send_encoded(&frame, None);
                     }
                 }
+            }
+            Command::Stepwise(frame, go) => {
+                let mut first = true;
+                conns.for_each(|_, link| {
+                    if !std::mem::take(&mut first) {
+                        go.recv_timeout(PATIENCE).expect("the client before has its frame");
+                    }
+                    link.send_encoded(&frame, None);
+                });
             }
             Command::Count(answer) => {
                 let mut visited = 0;
