@@ -58,6 +58,8 @@ pub struct PoolSection {
     #[serde(default = "default_min_share_hashes")]
     pub min_share_hashes: u64,
     pub default_payout_key: Option<String>,
+    pub maintenance_host: Option<String>,
+    pub maintenance_port: Option<u16>,
     #[serde(default)]
     pub shards: u16,
 }

@@ -1,5 +1,6 @@
 //! `assay`: run, or mine on, a Bitcoin pool without accounts.
 
+mod amount;
 mod cli;
 mod config;
 mod demo;

@@ -11,6 +11,7 @@ use device::{ChannelKind, Device, DeviceConfig, DeviceEvent, DeviceHandle, Devic
 use serde_json::json;
 use work::HashRate;
 
+use crate::amount;
 use crate::shutdown::Shutdown;
 
 /// How often the live line is drawn on a terminal.
@@ -71,8 +72,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
     let (json, seconds) = (arguments.json, arguments.seconds);
     let shutdown = Shutdown::install(seconds)?;
     let (sender, events) = bounded(EVENT_QUEUE);
-    let handle =
-        Device::start(arguments.device_config(), sender).context("the device cannot be started")?;
+    let handle = Device::start(arguments.device_config(), sender).context("the device cannot be started")?;
     if json {
         while !shutdown.wait(PLAIN_LINE) {}
     } else {
@@ -121,16 +121,16 @@ fn is_news(event: &DeviceEvent) -> bool {
 
 fn line(stats: &DeviceStats) -> String {
     format!(
-        "{} | {} | shares {} accepted, {} rejected | share {} | eHash {}",
+        "{} | {} | shares {} accepted, {} rejected | a share {} | eHash {}",
         stats.state_text,
         stats.hash_rate,
         stats.shares_accepted,
         stats.shares_rejected,
         stats.target.map_or_else(
             || "target not known yet".to_owned(),
-            |target| format!("every {} hashes", target.expected_hashes())
+            |target| format!("every {} hashes", amount::grouped(target.expected_hashes()))
         ),
-        stats.credit,
+        amount::ehash(stats.credit),
     )
 }
 

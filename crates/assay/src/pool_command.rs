@@ -9,8 +9,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::Args;
 use engine::EngineConfig;
-use node::rpc::RpcNode;
 use node::Node;
+use node::rpc::RpcNode;
 use sv2::noise::Validity;
 
 use crate::config::{PoolFile, Resolved};
@@ -81,5 +81,10 @@ fn serve(resolved: Resolved) -> Result<()> {
     );
     while !shutdown.wait(Duration::from_secs(3600)) {}
     tracing::info!("stopping");
+    let section = &resolved.file.pool;
+    if section.maintenance_host.is_some() || section.maintenance_port.is_some() {
+        let host = section.maintenance_host.as_deref().unwrap_or_default();
+        running.pool.reconnect(host, section.maintenance_port.unwrap_or(0));
+    }
     running.stop()
 }

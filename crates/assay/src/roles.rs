@@ -39,8 +39,7 @@ impl RunningPool {
         let (books, ledger) = Ledger::open(path, plan.epochs)
             .with_context(|| format!("the ledger {} cannot be opened", path.display()))?;
         let parts = Parts { node: Arc::clone(&plan.node), ledger: ledger.clone(), stop: plan.stop };
-        let pool =
-            Pool::start(plan.pool, plan.engine, parts).context("the pool cannot be started")?;
+        let pool = Pool::start(plan.pool, plan.engine, parts).context("the pool cannot be started")?;
         let sources = Sources {
             node: plan.node,
             ledger: ledger.clone(),

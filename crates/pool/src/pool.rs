@@ -3,12 +3,14 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crossbeam_channel::bounded;
 use engine::{Engine, EngineConfig, StatsReader};
 use ledger::{LedgerError, LedgerHandle, Source};
 use node::{Node, NodeError, Stop};
 use thiserror::Error;
+use tracing::warn;
 use work::PrefixSpace;
 
 use crate::blocks::BlockSubmitter;
@@ -20,6 +22,9 @@ use crate::templates::{JobIds, TemplateFeed};
 
 /// How often shards look at vardiff, idle channels and closing ones.
 const TICK: Duration = Duration::from_secs(1);
+
+/// How long a stopping pool waits for the disk.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why a pool did not start.
 #[derive(Debug, Error)]
@@ -136,13 +141,30 @@ impl Pool {
         }
     }
 
-    /// Stops: connections are flushed and closed, blocks on their way are delivered. The ledger is its owner's to close.
+    /// Stops: accepted shares become durable and are acknowledged, connections are flushed and closed, blocks on their
+    /// way are delivered. The ledger is its owner's to close.
     pub fn stop(self) {
         self.stop.stop();
+        self.drain();
         self.engine.stop();
         for thread in self.threads {
             // A thread that panicked has said so; the others still have to be waited for.
             let _ = thread.join();
+        }
+    }
+}
+
+impl Pool {
+    fn drain(&self) {
+        let shards = self.engine.handles();
+        let deadline = Instant::now() + DRAIN_PATIENCE;
+        for shard in shards {
+            let (drained, answer) = bounded(1);
+            if shard.send(Command::Drain(drained)).is_ok() && answer.recv_deadline(deadline).is_err() {
+                warn!(
+                    "the ledger takes no credits; shares that were not acknowledged are lost to their miners"
+                );
+            }
         }
     }
 }

@@ -10,13 +10,12 @@ mod shares;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crossbeam_channel::Sender;
 use engine::{Close, ConnId, Connections, Handler, Link, ShardHandle};
 use ledger::{Event, LedgerError, LedgerHandle, Source};
 use sv2::Frame;
 use sv2::codec::Str0_255;
-use sv2::extensions::{
-    Answer, Policy as ExtensionPolicy, RequestExtensions, WORKER_HASHRATE,
-};
+use sv2::extensions::{Answer, Policy as ExtensionPolicy, RequestExtensions, WORKER_HASHRATE};
 use sv2::mining::{CloseChannel, MiningFromClient, SetCustomMiningJobError, SubmitSharesSuccess, code};
 use sv2::setup::{MiningSetupFlags, MiningSuccessFlags, Reconnect, Served, SetupConnection, negotiate};
 use tracing::{debug, warn};
@@ -49,6 +48,8 @@ pub(crate) enum Command {
     Tick,
     /// Clients shall connect elsewhere.
     Reconnect { host: Box<str>, port: u16 },
+    /// The pool stops: take nothing more, and answer once every accepted share is durable and acknowledged.
+    Drain(Sender<()>),
 }
 
 /// What a shard is made of.
@@ -90,6 +91,8 @@ pub(crate) struct Shard {
     /// Expected hashes of a block on the current tip.
     block_hashes: u128,
     started: std::time::Instant,
+    /// Set when the pool stops.
+    draining: Option<Sender<()>>,
 }
 
 impl Shard {
@@ -123,6 +126,7 @@ impl Shard {
             spare: Some(parts.spare),
             counts: TurnCounts::default(),
             started: std::time::Instant::now(),
+            draining: None,
         }
     }
 
@@ -275,6 +279,10 @@ impl Handler for Shard {
     }
 
     fn frame(&mut self, session: &mut Session, link: &mut Link<'_>, frame: Frame<'_>) -> Result<(), Close> {
+        if self.draining.is_some() {
+            // Neither refused nor acknowledged: the device sees the connection end and knows that it does not count.
+            return Ok(());
+        }
         match session {
             Session::Fresh => self.set_up(session, link, frame),
             Session::Mining(mining) => self.mine(mining, link, frame),
@@ -292,6 +300,12 @@ impl Handler for Shard {
     fn turn_end(&mut self, conns: &mut Connections<'_, Self>) {
         self.counts.flush_into(&self.stats, self.block_hashes);
         self.send_credits(conns);
+        if let Some(drained) = &self.draining
+            && self.settlement.is_idle()
+        {
+            // The channel has room for one answer of each shard; more of them say nothing new.
+            let _ = drained.try_send(());
+        }
     }
 
     fn command(&mut self, command: Command, conns: &mut Connections<'_, Self>) {
@@ -301,6 +315,7 @@ impl Handler for Shard {
             Command::Lease(lease) => self.spare = Some(PrefixSpace::new(self.config.server_id, lease)),
             Command::Tick => self.adjust_channels(conns),
             Command::Reconnect { host, port } => Self::reconnect(conns, &host, port),
+            Command::Drain(drained) => self.draining = Some(drained),
         }
     }
 

@@ -112,15 +112,29 @@ impl PoolStats {
         Self {
             inner: Arc::new(Inner {
                 shares_accepted: counter("assay_shares_accepted_total", "Shares accepted"),
-                shares_rejected: counters("assay_shares_rejected_total", "Shares refused, by error code", "code"),
-                ehash_credited: counter("assay_ehash_credited_total", "eHash credited; 2^50 is an expected block"),
+                shares_rejected: counters(
+                    "assay_shares_rejected_total",
+                    "Shares refused, by error code",
+                    "code",
+                ),
+                ehash_credited: counter(
+                    "assay_ehash_credited_total",
+                    "eHash credited; 2^50 is an expected block",
+                ),
                 work_hashes: counter("assay_work_hashes_total", "Expected hashes behind the accepted shares"),
                 channels_open: channels_open.expect("the metric's name is a valid literal"),
-                channels_refused: counters("assay_channels_refused_total", "Channel opens refused, by code", "code"),
+                channels_refused: counters(
+                    "assay_channels_refused_total",
+                    "Channel opens refused, by code",
+                    "code",
+                ),
                 jobs_sent: counter("assay_jobs_sent_total", "Job messages sent"),
                 blocks_found: counter("assay_blocks_found_total", "Headers that met the network target"),
                 blocks: counters("assay_blocks_total", "Blocks submitted, by what the node said", "outcome"),
-                ledger_retries: counter("assay_ledger_retries_total", "Credit batches that had to be tried again"),
+                ledger_retries: counter(
+                    "assay_ledger_retries_total",
+                    "Credit batches that had to be tried again",
+                ),
                 template_time: AtomicU64::new(0),
                 height: AtomicI64::new(0),
                 last_block: Mutex::new(None),

@@ -50,7 +50,11 @@ pub(crate) enum UpdateError {
 
 impl Basis {
     /// The coinbase pays `payout_script` everything and carries `tag`.
-    pub(crate) fn new(template: Template, payout_script: &ScriptBuf, tag: &[u8]) -> Result<Self, UpdateError> {
+    pub(crate) fn new(
+        template: Template,
+        payout_script: &ScriptBuf,
+        tag: &[u8],
+    ) -> Result<Self, UpdateError> {
         let outputs: Vec<TxOut> = template.pay_all(payout_script.clone());
         let coinbase = template.coinbase(FULL_LEN, tag, &outputs)?;
         Ok(Self { template, coinbase })

@@ -113,6 +113,10 @@ fn pool_config(section: &PoolSection, limits: ChannelLimits, chain: Chain) -> Re
         "pool.min_share_hashes is {}; write {MIN_SHARE_HASHES} or more (4294967296 is difficulty 1)",
         section.min_share_hashes
     );
+    ensure!(
+        section.maintenance_host.as_deref().is_none_or(|host| host.is_ascii() && host.len() <= 255),
+        "pool.maintenance_host must be a host name of at most 255 ASCII characters"
+    );
     let default_payout_key = section
         .default_payout_key
         .as_deref()

@@ -58,7 +58,8 @@ fn errors_name_the_field_and_the_remedy() {
 
 #[test]
 fn the_example_is_complete_and_correct() {
-    let example = include_str!("../../../../docs/assay.example.toml").replace("bc1q…", "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4");
+    let example = include_str!("../../../../docs/assay.example.toml")
+        .replace("bc1q…", "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4");
     resolve(&example).unwrap();
     // With every optional field switched on it still parses, so no field is documented that does not exist.
     let all: String = example

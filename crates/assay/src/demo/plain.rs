@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use super::scene::Scene;
 use super::is_over;
+use super::scene::Scene;
 use crate::shutdown::Shutdown;
 
 /// Plays until `end`; silent lets nothing out.

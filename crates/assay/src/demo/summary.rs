@@ -11,6 +11,8 @@ use pool::PoolTotals;
 use serde_json::{Map, Value, json};
 use work::{Ehash, PayoutKey};
 
+use crate::amount;
+
 /// Epochs that the text shows.
 const EPOCHS_SHOWN: usize = 6;
 
@@ -86,7 +88,10 @@ impl Summary {
         demand(self.epochs.len() > 1, "no epoch was closed".to_owned());
         demand(
             u64::from(self.chain_height) == totals.blocks_accepted,
-            format!("{} blocks were accepted, but the chain has {}", totals.blocks_accepted, self.chain_height),
+            format!(
+                "{} blocks were accepted, but the chain has {}",
+                totals.blocks_accepted, self.chain_height
+            ),
         );
         let credited: u128 = self.miners.iter().map(|miner| u128::from(miner.credited.get())).sum();
         demand(
@@ -98,7 +103,10 @@ impl Summary {
             // Shares that were accepted while the device was leaving are in the ledger, but never reached it.
             demand(
                 stats.credit <= result.credited,
-                format!("{name} was acknowledged {} eHash, the ledger holds {}", stats.credit, result.credited),
+                format!(
+                    "{name} was acknowledged {} eHash, the ledger holds {}",
+                    stats.credit, result.credited
+                ),
             );
         }
     }
@@ -137,11 +145,11 @@ impl Summary {
         );
         for miner in &self.miners {
             text.push_str(&format!(
-                "  {:<6} {:>5} shares  {:>20} eHash  worth {:>14} so far\n         {}\n",
+                "  {:<6} {:>4} shares  {:>40} eHash  worth {:>19} so far\n         {}\n",
                 miner.name,
                 miner.accepted,
-                miner.credited.to_string(),
-                miner.worth.to_string(),
+                amount::ehash(miner.credited),
+                amount::sats(miner.worth),
                 miner.key
             ));
         }
@@ -149,11 +157,11 @@ impl Summary {
         let skip = self.epochs.len().saturating_sub(EPOCHS_SHOWN);
         for epoch in self.epochs.iter().skip(skip) {
             text.push_str(&format!(
-                "  epoch {:>3}  {:<10}  {:>16} eHash  pot {}\n",
+                "  epoch {:>3}  {:<10}  {:>19} eHash  pot {:>19}\n",
                 epoch.epoch,
                 epoch.state.name(),
-                epoch.credited.to_string(),
-                epoch.pot
+                amount::grouped(epoch.credited.get().into()),
+                amount::sats(epoch.pot)
             ));
         }
         text.push('\n');

@@ -11,6 +11,7 @@ use ratatui::widgets::{Block, BorderType, Gauge, List, Paragraph, Row, Table};
 
 use super::is_over;
 use super::scene::{MinerView, Scene};
+use crate::amount;
 use crate::shutdown::Shutdown;
 
 const GOLD: Color = Color::Rgb(247, 147, 26);
@@ -56,10 +57,9 @@ fn draw(frame: &mut Frame<'_>, scene: &Scene, end: Instant) {
 }
 
 fn panel(title: impl Into<String>) -> Block<'static> {
-    Block::bordered()
-        .border_type(BorderType::Rounded)
-        .border_style(Style::new().fg(Color::DarkGray))
-        .title(Span::styled(format!(" {} ", title.into()), Style::new().fg(GOLD).add_modifier(Modifier::BOLD)))
+    Block::bordered().border_type(BorderType::Rounded).border_style(Style::new().fg(Color::DarkGray)).title(
+        Span::styled(format!(" {} ", title.into()), Style::new().fg(GOLD).add_modifier(Modifier::BOLD)),
+    )
 }
 
 fn draw_title(frame: &mut Frame<'_>, area: Rect, scene: &Scene, end: Instant) {
@@ -74,7 +74,7 @@ fn draw_title(frame: &mut Frame<'_>, area: Rect, scene: &Scene, end: Instant) {
 
 fn draw_miner(frame: &mut Frame<'_>, area: Rect, view: &MinerView) {
     let stats = &view.stats;
-    let share = stats.target.map_or_else(String::new, |target| target.expected_hashes().to_string());
+    let share = stats.target.map_or_else(String::new, |target| amount::grouped(target.expected_hashes()));
     let field = |name: &'static str, value: String| {
         Line::from(vec![
             Span::styled(format!("{name:<10}"), Style::new().fg(Color::DarkGray)),
@@ -84,12 +84,12 @@ fn draw_miner(frame: &mut Frame<'_>, area: Rect, view: &MinerView) {
     let lines = vec![
         field("state", stats.state_text.clone()),
         field("hash rate", stats.hash_rate.to_string()),
-        field("a share", format!("{share} hashes")),
+        field("a share", format!("every {share} hashes")),
         field("shares", format!("{} accepted, {} rejected", stats.shares_accepted, stats.shares_rejected)),
         field("blocks", stats.blocks_found.to_string()),
         Line::from(vec![
             Span::styled(format!("{:<10}", "eHash"), Style::new().fg(Color::DarkGray)),
-            Span::styled(view.credited.to_string(), Style::new().fg(GOLD).add_modifier(Modifier::BOLD)),
+            Span::styled(amount::ehash(view.credited), Style::new().fg(GOLD).add_modifier(Modifier::BOLD)),
         ]),
     ];
     let title = format!("{}, {} channel", view.name, view.channel);
@@ -101,10 +101,13 @@ fn draw_pool(frame: &mut Frame<'_>, area: Rect, scene: &Scene) {
     let [text, gauge] = Layout::vertical([Constraint::Min(0), Constraint::Length(3)]).areas(area);
     let lines = vec![
         Line::raw(format!("channels  {}", totals.channels)),
-        Line::raw(format!("shares    {} accepted, {} rejected", totals.shares_accepted, totals.shares_rejected)),
+        Line::raw(format!(
+            "shares    {} accepted, {} rejected",
+            totals.shares_accepted, totals.shares_rejected
+        )),
         Line::raw(format!("blocks    {} found, {} accepted", totals.blocks_found, totals.blocks_accepted)),
-        Line::raw(format!("rewards   {}", books.rewards)),
-        Line::raw(format!("journal   {} rows, each on disk before its shares are acknowledged", books.journal_rows)),
+        Line::raw(format!("rewards   {}", amount::sats(books.rewards))),
+        Line::raw(format!("journal   {} rows, on disk before shares are acknowledged", books.journal_rows)),
     ];
     frame.render_widget(Paragraph::new(lines).block(panel("pool")), text);
     let permille = u128::from(books.filled.get()) * 1000 / u128::from(books.epoch_size.get().max(1));
@@ -125,13 +128,12 @@ fn draw_epochs(frame: &mut Frame<'_>, area: Rect, scene: &Scene) {
             Row::new([
                 epoch.epoch.to_string(),
                 epoch.state.name().to_owned(),
-                epoch.credited.to_string(),
-                epoch.pot.to_string(),
+                amount::grouped(epoch.credited.get().into()),
+                amount::sats(epoch.pot),
             ])
         })
         .collect();
-    let widths =
-        [Constraint::Length(6), Constraint::Length(11), Constraint::Length(17), Constraint::Fill(1)];
+    let widths = [Constraint::Length(6), Constraint::Length(11), Constraint::Length(21), Constraint::Fill(1)];
     let table = Table::new(rows, widths)
         .header(Row::new(["epoch", "state", "eHash", "pot"]).style(Style::new().fg(Color::DarkGray)))
         .block(panel("epochs"));

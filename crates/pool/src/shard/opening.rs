@@ -8,9 +8,7 @@ use sv2::mining::{
     OpenStandardMiningChannel, OpenStandardMiningChannelSuccess, UpdateChannel, UpdateChannelError, code,
 };
 use tracing::debug;
-use work::{
-    Channel, Extranonce, HashRate, PayoutKey, Request, Target, UniquePrefix, UserIdentity,
-};
+use work::{Channel, Extranonce, HashRate, PayoutKey, Request, Target, UniquePrefix, UserIdentity};
 
 use super::Shard;
 use super::session::{Mining, OpenChannel};
@@ -27,12 +25,8 @@ impl Shard {
         link: &mut Link<'_>,
         open: &OpenStandardMiningChannel<'_>,
     ) {
-        let opened = self.prepare(
-            mining,
-            open.user_identity.as_bytes(),
-            open.nominal_hash_rate,
-            open.max_target,
-        );
+        let opened =
+            self.prepare(mining, open.user_identity.as_bytes(), open.nominal_hash_rate, open.max_target);
         let result = opened.and_then(|new| {
             let prefix = new.prefix.standard();
             let now = self.millis(link.now());
@@ -67,12 +61,8 @@ impl Shard {
             let code = code::EXTENDED_CHANNELS_NOT_SUPPORTED_FOR_STANDARD_JOBS;
             return self.refuse_open(link, open.request_id, code);
         }
-        let opened = self.prepare(
-            mining,
-            open.user_identity.as_bytes(),
-            open.nominal_hash_rate,
-            open.max_target,
-        );
+        let opened =
+            self.prepare(mining, open.user_identity.as_bytes(), open.nominal_hash_rate, open.max_target);
         let result = opened.and_then(|new| {
             let (prefix, rollable) = new
                 .prefix

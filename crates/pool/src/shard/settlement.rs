@@ -63,7 +63,13 @@ impl Settlement {
     }
 
     /// Adds one accepted share. `first_of_channel` says that the channel had no share waiting for a batch.
-    pub(super) fn credit(&mut self, channel: ChannelKey, first_of_channel: bool, key: PayoutKey, amount: Ehash) {
+    pub(super) fn credit(
+        &mut self,
+        channel: ChannelKey,
+        first_of_channel: bool,
+        key: PayoutKey,
+        amount: Ehash,
+    ) {
         if first_of_channel {
             self.touched.push(channel);
         }
@@ -107,7 +113,11 @@ impl Settlement {
     }
 
     /// Takes the ledger's answer. Returns the channels to acknowledge, empty if the batch has to be tried again.
-    pub(super) fn committed(&mut self, result: Result<(), ledger::LedgerError>, now: Instant) -> Vec<ChannelKey> {
+    pub(super) fn committed(
+        &mut self,
+        result: Result<(), ledger::LedgerError>,
+        now: Instant,
+    ) -> Vec<ChannelKey> {
         let InFlight::Sent(batch) = std::mem::replace(&mut self.in_flight, InFlight::None) else {
             return Vec::new();
         };
@@ -137,6 +147,11 @@ impl Settlement {
             channels.clear();
             self.waiting = channels;
         }
+    }
+
+    /// Whether every share that was accepted is durable, and acknowledged as far as its channel is open.
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(self.in_flight, InFlight::None) && self.credits.is_empty() && self.touched.is_empty()
     }
 
     /// When [`Self::send`] has to be called again although nothing happens.

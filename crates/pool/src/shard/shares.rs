@@ -2,8 +2,8 @@
 
 use engine::Link;
 use sv2::extensions::{WORKER_HASHRATE, WithTlvs, WorkerIdentity};
-use sv2::{ErrorCode, Message};
 use sv2::mining::{SubmitSharesError, SubmitSharesExtended, SubmitSharesStandard, code};
+use sv2::{ErrorCode, Message};
 use work::{Accepted, ExtendedShare, Now, PayoutKey, Rejection, StandardShare};
 
 use super::Shard;
@@ -41,6 +41,9 @@ impl Shard {
         let Some(channel) = mining.channel(share.channel_id) else {
             return self.refuse_unknown_channel(link, share.channel_id, share.sequence_number);
         };
+        if channel.closing.is_some() {
+            return self.refuse_unknown_channel(link, share.channel_id, share.sequence_number);
+        }
         let result = channel.work.submit_standard(
             &StandardShare {
                 sequence_number: share.sequence_number,
@@ -67,6 +70,9 @@ impl Shard {
         let Some(channel) = mining.channel(share.channel_id) else {
             return self.refuse_unknown_channel(link, share.channel_id, share.sequence_number);
         };
+        if channel.closing.is_some() {
+            return self.refuse_unknown_channel(link, share.channel_id, share.sequence_number);
+        }
         let worker = match worker_tracking.then(|| worker_key(payload)).transpose() {
             Ok(worker) => worker.flatten(),
             Err(InvalidWorker) => {
