@@ -7,6 +7,7 @@ use {
     },
     bitcoin::BlockHash,
     std::{
+        collections::VecDeque,
         sync::Arc,
         time::{Duration, Instant},
     },
@@ -62,11 +63,13 @@ pub enum WatchError {
 
 /// Follows the best chain from a known block on.
 ///
-/// It holds nothing but that block: each step asks the node whether the block is still on the best chain, and then for
-/// the next one or the one before. So it can be dropped at any event and begun again from there.
+/// Each step asks the node whether that block is still on the best chain, and then for the next one or the one before.
+/// So a watch can be dropped at any event and begun again from there.
 pub struct Watch {
     node: Arc<dyn Node>,
     known: Tip,
+    /// Blocks below `known`, highest last, at most `look_back` of them: a node that crashed may have forgotten them.
+    below: VecDeque<Tip>,
     look_back: u32,
     disconnected: u32,
 }
@@ -75,7 +78,7 @@ impl Watch {
     /// Follows `node` from `start`, the last block that was handled. At most `look_back` blocks in a row are
     /// disconnected.
     pub fn from(node: Arc<dyn Node>, start: Tip, look_back: u32) -> Self {
-        Self { node, known: start, look_back, disconnected: 0 }
+        Self { node, known: start, below: VecDeque::new(), look_back, disconnected: 0 }
     }
 
     /// The last block after all events returned so far.
@@ -119,6 +122,10 @@ impl Watch {
         };
         match self.node.block_info(&next)? {
             Some(info) if info.prev_hash == hash && info.height == above => {
+                self.below.push_back(self.known);
+                if self.below.len() > self.look_back as usize {
+                    self.below.pop_front();
+                }
                 self.known = Tip { height: above, hash: next };
                 self.disconnected = 0;
                 Ok(Step::Event(ChainEvent::Connected { height: above, hash: next }))
@@ -130,18 +137,26 @@ impl Watch {
 
     fn step_back(&mut self) -> Result<Step, NodeError> {
         let known = self.known;
-        let Some(info) = self.node.block_info(&known.hash)? else {
+        let Some(parent) = self.parent()? else {
             return Ok(Step::Lost(WatchError::UnknownStart { known }));
         };
-        if info.height == 0 || info.height != known.height {
-            return Ok(Step::Lost(WatchError::UnknownStart { known }));
-        }
         if self.disconnected == self.look_back {
             return Ok(Step::Lost(WatchError::TooDeep { look_back: self.look_back, known }));
         }
         self.disconnected += 1;
-        self.known = Tip { height: known.height - 1, hash: info.prev_hash };
+        self.below.pop_back();
+        self.known = parent;
         Ok(Step::Event(ChainEvent::Disconnected { height: known.height, hash: known.hash }))
+    }
+
+    /// The block that the known one builds on, by the node's word or from memory.
+    fn parent(&self) -> Result<Option<Tip>, NodeError> {
+        let Tip { height, hash } = self.known;
+        if let Some(parent) = self.below.back() {
+            return Ok(Some(*parent));
+        }
+        let info = self.node.block_info(&hash)?.filter(|info| info.height == height);
+        Ok(info.and_then(|info| Some(Tip { height: height.checked_sub(1)?, hash: info.prev_hash })))
     }
 }
 

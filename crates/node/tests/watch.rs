@@ -2,11 +2,13 @@
 
 use {
     assay_node::{
-        ChainEvent, Devchain, DevchainConfig, Node, Stop, Tip, Watch, WatchError, bitcoin::ScriptBuf,
+        BlockInfo, Chain, ChainEvent, Devchain, DevchainConfig, Node, NodeError, NodeStatus, Stop, Submitted,
+        Template, TemplateId, Tip, Watch, WatchError,
+        bitcoin::{Block, BlockHash, ScriptBuf, Transaction, Txid, consensus},
     },
     proptest::prelude::*,
     std::{
-        sync::Arc,
+        sync::{Arc, Mutex},
         time::{Duration, Instant},
     },
 };
@@ -103,6 +105,82 @@ fn a_start_on_another_chain_is_an_error() {
         let error = drain(&mut watch(&chain, start)).unwrap_err();
         assert!(matches!(error, WatchError::UnknownStart { known } if known == start), "{error}");
     }
+}
+
+/// A node that can be replaced by another one, as by a crash.
+struct Replaceable(Mutex<Devchain>);
+
+impl Replaceable {
+    fn now(&self) -> Devchain {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+impl Node for Replaceable {
+    fn chain(&self) -> Chain {
+        self.now().chain()
+    }
+
+    fn next_template(
+        &self,
+        known: Option<&TemplateId>,
+        stop: &Stop,
+        deadline: Option<Instant>,
+    ) -> Result<Template, NodeError> {
+        self.now().next_template(known, stop, deadline)
+    }
+
+    fn submit_block(&self, block: &[u8]) -> Result<Submitted, NodeError> {
+        self.now().submit_block(block)
+    }
+
+    fn tip(&self) -> Result<Tip, NodeError> {
+        self.now().tip()
+    }
+
+    fn wait_tip(&self, known: &BlockHash, stop: &Stop, deadline: Instant) -> Result<Tip, NodeError> {
+        self.now().wait_tip(known, stop, deadline)
+    }
+
+    fn block_hash(&self, height: u32) -> Result<Option<BlockHash>, NodeError> {
+        self.now().block_hash(height)
+    }
+
+    fn block_info(&self, hash: &BlockHash) -> Result<Option<BlockInfo>, NodeError> {
+        self.now().block_info(hash)
+    }
+
+    fn block(&self, hash: &BlockHash) -> Result<Block, NodeError> {
+        self.now().block(hash)
+    }
+
+    fn broadcast(&self, transaction: &Transaction) -> Result<Txid, NodeError> {
+        self.now().broadcast(transaction)
+    }
+
+    fn status(&self) -> NodeStatus {
+        self.now().status()
+    }
+}
+
+#[test]
+fn a_node_that_forgot_its_newest_blocks_is_followed_back_and_forth() {
+    let (before, after) = (chain(), chain());
+    let start = before.tip().unwrap();
+    let tips: Vec<Tip> = (0..5).map(|_| before.mine_block(op_true()).unwrap()).collect();
+    let copy = |tip: &Tip| {
+        let block = consensus::serialize(&before.block(&tip.hash).unwrap());
+        assert_eq!(after.submit_block(&block).unwrap(), Submitted::Accepted);
+    };
+    let node = Arc::new(Replaceable(Mutex::new(before.clone())));
+    let mut watch = Watch::from(Arc::clone(&node) as Arc<dyn Node>, start, 10);
+    assert_eq!(drain(&mut watch).unwrap().len(), 5);
+
+    tips[..3].iter().for_each(copy);
+    *node.0.lock().unwrap() = after.clone();
+    assert_eq!(drain(&mut watch).unwrap(), [disconnected(tips[4]), disconnected(tips[3])]);
+    tips[3..].iter().for_each(copy);
+    assert_eq!(drain(&mut watch).unwrap(), [connected(tips[3]), connected(tips[4])]);
 }
 
 #[derive(Clone, Debug)]

@@ -126,7 +126,7 @@ fn check(template: &Template, tag: &[u8], extranonce: &[u8], outputs: &[TxOut]) 
     }
 }
 
-// proves: TP-03 TP-04 TV-18 BW-01 BW-02 BW-04 BW-08 BW-09 MP-44 MP-93 MP-94 LIM-07 TD-30
+// proves: TP-03 TP-04 TV-18 BW-01 BW-02 BW-04 BW-08 BW-09 MP-44 MP-94 LIM-07
 #[test]
 fn blocks_of_few_and_many_transactions() {
     for count in [0, 1, 2, 3, 4, 5, 252, 253, 1_000] {
@@ -137,7 +137,7 @@ fn blocks_of_few_and_many_transactions() {
     }
 }
 
-// proves: MP-92 BW-03 BW-05
+// proves: MP-92 BW-03
 #[test]
 fn parts_are_stripped_and_can_be_unstripped() {
     let template = template(900_000, vec![segwit_tx(1)]);
@@ -188,7 +188,6 @@ fn tag_and_extranonce_fill_the_script_sig_to_its_limits() {
     );
 }
 
-// proves: TD-27
 #[test]
 fn outputs_pay_out_exactly_the_blocks_value() {
     let template = template(7, vec![segwit_tx(1)]);

@@ -48,7 +48,7 @@ impl Answer {
         }
         let bits = u32::from_str_radix(&self.bits, 16).map_err(|_| malformed("bits"))?;
         let commitment = match &self.default_witness_commitment {
-            Some(script) => Some(bytes(script, "default_witness_commitment")?.into()),
+            Some(script) => Some(ScriptBuf::from_bytes(bytes(script, "default_witness_commitment")?)),
             None => None,
         };
         let transactions = self.transactions.into_iter().map(Tx::read).collect::<Result<Vec<_>, _>>()?;
@@ -68,7 +68,7 @@ impl Answer {
             coinbase_sequence: COINBASE_SEQUENCE,
             coinbase_locktime: self.height.saturating_sub(1),
             transactions: transactions.into(),
-            witness_commitment: commitment.map(ScriptBuf::from_bytes),
+            witness_commitment: commitment,
             merkle_path: Box::default(),
             weight_limit: self.weightlimit.unwrap_or(MAX_BLOCK_WEIGHT).min(MAX_BLOCK_WEIGHT),
             sigops_limit: self.sigoplimit.unwrap_or(MAX_BLOCK_SIGOPS_COST).min(MAX_BLOCK_SIGOPS_COST),

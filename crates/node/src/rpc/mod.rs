@@ -6,6 +6,7 @@
 mod auth;
 mod client;
 mod gbt;
+mod handed_in;
 mod queries;
 mod templates;
 
@@ -16,10 +17,10 @@ use {
         BlockInfo, Chain, Node, NodeError, NodeState, NodeStatus, Stop, Submitted, Template, TemplateId, Tip,
         backend::StatusBoard,
     },
-    bitcoin::{Block, BlockHash, Transaction, Txid, block::Header, consensus, hashes::Hash},
+    bitcoin::{Block, BlockHash, Transaction, Txid, hashes::Hash},
     client::Client,
-    hex::DisplayHex,
-    serde_json::{Value, json},
+    handed_in::HandedIn,
+    serde_json::Value,
     std::{
         sync::{
             Arc, Mutex,
@@ -30,8 +31,6 @@ use {
     templates::LongPoll,
 };
 
-/// A node checks a whole block before it answers.
-const SUBMIT_TIMEOUT: Duration = Duration::from_secs(60);
 /// Between two tries to hand in a block.
 const SUBMIT_PAUSE: Duration = Duration::from_millis(250);
 /// Between two looks at the tip.
@@ -74,6 +73,8 @@ struct Link {
     status: StatusBoard,
     /// Chain and readiness were looked at since the last failure.
     verified: AtomicBool,
+    /// Blocks that the node has taken, in case it forgets them.
+    handed_in: Mutex<HandedIn>,
 }
 
 impl RpcNode {
@@ -84,6 +85,7 @@ impl RpcNode {
             status: StatusBoard::new("rpc", config.chain, NodeState::Starting),
             config,
             verified: AtomicBool::new(false),
+            handed_in: Mutex::default(),
         };
         Ok(Self { link: Arc::new(link), long_poll: Mutex::new(None) })
     }
@@ -106,29 +108,15 @@ impl RpcNode {
         }
     }
 
-    fn submit_once(&self, params: &Value) -> Result<Submitted, NodeError> {
-        match self.link.client.call_nullable::<String>("submitblock", params, SUBMIT_TIMEOUT) {
-            Ok(None) => Ok(Submitted::Accepted),
-            Ok(Some(reason)) => Ok(match reason.as_str() {
-                "duplicate" => Submitted::Duplicate,
-                "inconclusive" | "duplicate-inconclusive" => Submitted::Inconclusive,
-                _ => Submitted::Rejected(reason),
-            }),
-            // A block that cannot be decoded, or whose first transaction is no coinbase.
-            Err(NodeError::Rpc { code: -22, message, .. }) => Ok(Submitted::Rejected(message)),
-            Err(error) => Err(error),
-        }
-    }
-
     /// A second try that meets a duplicate met its own first one, whose answer was lost.
     fn after_retry(&self, submitted: Submitted, block: &[u8]) -> Submitted {
-        let header = block.get(..80).and_then(|bytes| consensus::deserialize::<Header>(bytes).ok());
-        let on_best_chain = |header: Header| {
-            let info = self.block_info(&header.block_hash());
-            matches!(info, Ok(Some(BlockInfo { confirmations: Some(_), .. })))
+        let on_best_chain = |hash: BlockHash| {
+            matches!(self.block_info(&hash), Ok(Some(BlockInfo { confirmations: Some(_), .. })))
         };
         match submitted {
-            Submitted::Duplicate if header.is_some_and(on_best_chain) => Submitted::Accepted,
+            Submitted::Duplicate if handed_in::block_hash(block).is_some_and(on_best_chain) => {
+                Submitted::Accepted
+            }
             other => other,
         }
     }
@@ -149,14 +137,16 @@ impl Node for RpcNode {
     }
 
     fn submit_block(&self, block: &[u8]) -> Result<Submitted, NodeError> {
-        let params = json!([block.to_lower_hex_string()]);
+        let params = handed_in::params(block);
         let started = Instant::now();
         let mut tries = 0;
         loop {
             tries += 1;
-            match self.submit_once(&params) {
-                Ok(submitted) if tries > 1 => return Ok(self.after_retry(submitted, block)),
-                Ok(submitted) => return Ok(submitted),
+            match self.link.submit(&params) {
+                Ok(submitted) => {
+                    self.link.remember(block, &submitted);
+                    return Ok(if tries > 1 { self.after_retry(submitted, block) } else { submitted });
+                }
                 Err(error) => {
                     let away = matches!(
                         error,

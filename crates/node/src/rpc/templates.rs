@@ -177,6 +177,7 @@ impl Link {
     fn template(&self) -> Result<Template, NodeError> {
         if !self.verified.load(Ordering::Acquire) {
             self.verify()?;
+            self.hand_in_again()?;
         }
         match self.client.call_nullable(gbt::METHOD, &params(None), self.config.timeout) {
             Ok(answer) => self.read_template(answer),
