@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{SendTimeoutError, Sender};
 use work::HashRate;
 
-use crate::kernel::{HEADER_LEN, HeaderSearch, per_second};
-use crate::search::{Assignment, Step, Work};
+use crate::kernel::{HeaderSearch, per_second};
+use crate::search::{Part, Step, Work};
 
 /// Hashes between two looks at the board.
 const STEP: u32 = 4096;
@@ -20,14 +20,19 @@ const STEP: u32 = 4096;
 /// Steps per second under a throttle, so that a slow device still works evenly.
 const THROTTLED_STEPS_PER_SECOND: u64 = 50;
 
+/// How often a thread that has searched all that is allowed by now looks at the clock.
+const RETRY: Duration = Duration::from_millis(100);
+
 /// A throttled thread that fell behind (the machine was busy) catches up by no more than this.
 const CATCH_UP: Duration = Duration::from_millis(250);
 
 /// A header that met the target of its work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
-    /// [`Work::id`] of the work searched.
-    pub work: u64,
+    /// [`Work::tip`] of the work searched.
+    pub tip: u64,
+    /// Id of its job.
+    pub job_id: u32,
     /// The complete version field.
     pub version: u32,
     /// The header's time.
@@ -199,18 +204,17 @@ impl<T: From<Found>> Searcher<T> {
         while self.board.generation() == seen {
             let now = Instant::now();
             match walk.next(work.elapsed(now)) {
-                Step::Search(part) => self.assignment(work, &part, seen, &mut pace),
-                Step::Wait => self.board.wait(seen, Some(work.next_second(now))),
+                Step::Search(part) => self.part(work, &part, seen, &mut pace),
+                Step::Wait => self.board.wait(seen, Some(RETRY)),
                 Step::Exhausted => self.board.wait(seen, None),
             }
         }
     }
 
-    fn assignment(&self, work: &Work, part: &Assignment, seen: u64, pace: &mut Pace) {
+    fn part(&self, work: &Work, part: &Part, seen: u64, pace: &mut Pace) {
         let (header, extranonce) = work.header(part);
-        debug_assert_eq!(header.len(), HEADER_LEN);
         let version = work.rolled_version(part);
-        let mut search = HeaderSearch::new(&header, work.target);
+        let mut search = HeaderSearch::new(&header, work.target());
         let mut done = 0;
         while done < part.nonces && self.board.generation() == seen {
             let step = pace.step.min(part.nonces - done);
@@ -220,7 +224,8 @@ impl<T: From<Found>> Searcher<T> {
             done += step;
             for (nonce, hash) in hits {
                 let extranonce = extranonce.clone();
-                let found = Found { work: work.id, version, ntime: part.ntime, nonce, extranonce, hash };
+                let (tip, job_id) = (work.tip, work.assignment.job_id());
+                let found = Found { tip, job_id, version, ntime: part.ntime, nonce, extranonce, hash };
                 if !self.report(found) {
                     return;
                 }

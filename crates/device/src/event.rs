@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use work::{Difficulty, Ehash, HashRate, Target};
+use work::{Difficulty, Ehash, HashRate, Kind, Target};
 
 /// Something happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,8 +26,8 @@ pub enum DeviceEvent {
         channel_id: u32,
         /// Its first target.
         target: Target,
-        /// Granted extranonce bytes; `None` on a standard channel.
-        extranonce_size: Option<usize>,
+        /// Standard, or extended with so many bytes of extranonce.
+        kind: Kind,
     },
     /// A job is being mined.
     NewJob {
@@ -80,12 +80,12 @@ impl fmt::Display for DeviceEvent {
         match self {
             DeviceEvent::Connecting { pool } => write!(f, "connecting to {pool}"),
             DeviceEvent::Connected { pool } => write!(f, "connected to {pool}"),
-            DeviceEvent::ChannelOpened { channel_id, target, extranonce_size: None } => {
+            DeviceEvent::ChannelOpened { channel_id, target, kind: Kind::Standard } => {
                 write!(f, "standard channel {channel_id} open, difficulty {}", target.difficulty())
             }
-            DeviceEvent::ChannelOpened { channel_id, target, extranonce_size: Some(size) } => write!(
+            DeviceEvent::ChannelOpened { channel_id, target, kind: Kind::Extended { rollable } } => write!(
                 f,
-                "extended channel {channel_id} open, difficulty {}, {size} bytes of extranonce",
+                "extended channel {channel_id} open, difficulty {}, {rollable} bytes of extranonce",
                 target.difficulty()
             ),
             DeviceEvent::NewJob { job_id, prev_hash, new_block } => {

@@ -21,7 +21,7 @@ use crate::config::DeviceConfig;
 use crate::event::DeviceEvent;
 use crate::search::Work;
 use crate::tally::Tally;
-use jobs::{Jobs, Mined};
+use jobs::Jobs;
 
 /// Why a channel is closed by this device.
 const LEAVING: ErrorCode<'static> = ErrorCode::from_static("device-leaves");
@@ -141,7 +141,7 @@ pub struct Session {
     mining_since: Option<Instant>,
     unknown_frames: u32,
     tally: Tally,
-    first_work: u64,
+    first_tip: u64,
     /// Whether the end was announced.
     ended: bool,
     actions: VecDeque<Action>,
@@ -152,8 +152,8 @@ pub struct Session {
 pub struct Carry {
     /// The device's books.
     pub tally: Tally,
-    /// Work ids are never used twice in a device's life.
-    pub next_work: u64,
+    /// Numbers of tips are never used twice in a device's life.
+    pub next_tip: u64,
 }
 
 impl Session {
@@ -179,7 +179,7 @@ impl Session {
             mining_since: None,
             unknown_frames: 0,
             tally: carry.tally,
-            first_work: carry.next_work,
+            first_tip: carry.next_tip,
             ended: false,
             actions: VecDeque::new(),
             config,
@@ -323,13 +323,10 @@ impl Session {
         &self.tally
     }
 
-    /// The job that is mined now: its share target and its network target.
+    /// The share target and the network target of the job that is mined now.
     pub fn targets(&self) -> Option<(Target, Target)> {
-        self.active().map(|job| (job.share_target, job.network_target))
-    }
-
-    fn active(&self) -> Option<Mined> {
-        self.channel.as_ref().filter(|_| self.phase == Phase::Running)?.jobs.active()
+        let channel = self.channel.as_ref().filter(|_| self.phase == Phase::Running)?;
+        channel.jobs.active().map(|job| (job.target(), job.tip().network_target()))
     }
 
     /// For how long this session had work.
@@ -340,8 +337,8 @@ impl Session {
     /// Ends the session for good: what is outstanding will not be answered.
     pub fn into_carry(mut self) -> Carry {
         self.tally.abandon();
-        let next_work = self.channel.as_ref().map_or(self.first_work, |channel| channel.jobs.next_work());
-        Carry { tally: self.tally, next_work }
+        let next_tip = self.channel.as_ref().map_or(self.first_tip, |channel| channel.jobs.next_tip());
+        Carry { tally: self.tally, next_tip }
     }
 }
 

@@ -1,32 +1,21 @@
 use std::collections::HashSet;
 
 use crossbeam_channel::bounded;
-use work::Target;
+use work::Kind;
 
 use super::*;
-use crate::search::Root;
+use crate::kernel::HEADER_LEN;
+use crate::search::tests::work;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn work(id: u64, target: Target) -> Work {
-    Work {
-        id,
-        version: 0x2000_0000,
-        version_rolling: true,
-        prev_hash: [1; 32],
-        nbits: 0x207f_ffff,
-        min_ntime: 1_700_000_000,
-        received: Instant::now(),
-        target,
-        root: Root::Fixed([2; 32]),
-    }
-}
+/// Compact target that one hash in 65,536 meets.
+const RARE: u32 = 0x1f00_ffff;
+/// Compact target that half of all hashes meet.
+const HALF: u32 = 0x207f_ffff;
 
-/// About one hash in 65,536.
-fn rare() -> Target {
-    let mut bytes = [0xff; 32];
-    bytes[30..].fill(0);
-    Target::from_le_bytes(bytes)
+fn numbered(tip: u64, nbits: u32) -> Work {
+    Work { tip, ..work(Kind::Standard, true, nbits) }
 }
 
 // proves: MP-98 MD-06
@@ -34,11 +23,11 @@ fn rare() -> Target {
 fn new_work_takes_over_and_no_work_stops_the_search() {
     let (sender, found) = bounded::<Found>(16);
     let crew = Crew::start(2, None, &sender).unwrap();
-    crew.board().post(Some(work(1, rare())));
-    assert_eq!(found.recv_timeout(PATIENCE).unwrap().work, 1);
-    crew.board().post(Some(work(2, rare())));
+    crew.board().post(Some(numbered(1, RARE)));
+    assert_eq!(found.recv_timeout(PATIENCE).unwrap().tip, 1);
+    crew.board().post(Some(numbered(2, RARE)));
     // What was in the queue and in the threads' hands may still come; then only the new work's results.
-    let late = (0..64).take_while(|_| found.recv_timeout(PATIENCE).unwrap().work == 1).count();
+    let late = (0..64).take_while(|_| found.recv_timeout(PATIENCE).unwrap().tip == 1).count();
     assert!(late < 64);
     crew.board().post(None);
     let mut quiet = crew.hashes();
@@ -58,19 +47,16 @@ fn new_work_takes_over_and_no_work_stops_the_search() {
 fn what_is_found_is_true_and_found_once() {
     let (sender, found) = bounded::<Found>(16);
     let crew = Crew::start(2, None, &sender).unwrap();
-    let work = work(9, rare());
+    let work = numbered(9, RARE);
     crew.board().post(Some(work.clone()));
     let mut seen = HashSet::new();
     for _ in 0..32 {
-        let found = found.recv_timeout(PATIENCE).unwrap();
-        let mut header = [0; HEADER_LEN];
-        header[..4].copy_from_slice(&found.version.to_le_bytes());
-        header[4..36].copy_from_slice(&work.prev_hash);
-        header[36..68].copy_from_slice(&[2; 32]);
-        header[68..72].copy_from_slice(&found.ntime.to_le_bytes());
-        header[72..76].copy_from_slice(&work.nbits.to_le_bytes());
+        let found: Found = found.recv_timeout(PATIENCE).unwrap();
+        let job = &work.assignment;
+        let root = job.merkle_root(&found.extranonce);
+        let header: [u8; HEADER_LEN] = job.header(found.version, &root, found.ntime, 0);
         let mut hash = None;
-        HeaderSearch::new(&header, work.target).run(found.nonce, 1, |_, found| hash = Some(found));
+        HeaderSearch::new(&header, work.target()).run(found.nonce, 1, |_, found| hash = Some(found));
         assert_eq!(hash, Some(found.hash));
         assert!(seen.insert(found.hash), "searched twice");
     }
@@ -80,7 +66,7 @@ fn what_is_found_is_true_and_found_once() {
 fn a_full_queue_delays_the_threads_but_does_not_hold_them() {
     let (sender, found) = bounded::<Found>(1);
     let crew = Crew::start(2, None, &sender).unwrap();
-    crew.board().post(Some(work(1, Target::MAX)));
+    crew.board().post(Some(numbered(1, HALF)));
     found.recv_timeout(PATIENCE).unwrap();
     drop(crew); // returns only if the threads end although nobody empties the queue
 }

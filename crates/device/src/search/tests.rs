@@ -1,8 +1,14 @@
 use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
 
 use proptest::prelude::*;
+use work::{ClientChannel, Job, JobParts, Tip};
 
 use super::*;
+
+/// Compact target that half of all hashes meet.
+const HALF: u32 = 0x207f_ffff;
 
 fn small_space() -> impl Strategy<Value = Space> {
     (0u32..3, 0u32..3, 1u64..5, 0u32..4, 0u32..4).prop_map(|(low, high, extranonces, nonce, block)| Space {
@@ -14,27 +20,38 @@ fn small_space() -> impl Strategy<Value = Space> {
     })
 }
 
-fn work(root: Root, version_rolling: bool) -> Work {
-    Work {
-        id: 7,
-        version: 0x2000_0000,
-        version_rolling,
-        prev_hash: [3; 32],
-        nbits: 0x207f_ffff,
-        min_ntime: 1_700_000_000,
-        received: Instant::now(),
-        target: Target::MAX,
-        root,
-    }
+/// A coinbase without witness, up to an extranonce of `len` bytes.
+fn coinbase_prefix(len: u8) -> Vec<u8> {
+    let mut bytes = vec![2, 0, 0, 0, 1];
+    bytes.extend_from_slice(&[0; 32]);
+    bytes.extend_from_slice(&[0xff, 0xff, 0xff, 0xff, 4 + len, 3, 1, 2, 3]);
+    bytes
 }
 
-fn coinbase(extranonce_size: usize) -> Coinbase {
-    Coinbase {
-        prefix: (0..64).collect(),
-        extranonce_size,
-        suffix: (64..100).collect(),
-        merkle_path: Box::new([[1; 32], [2; 32]]),
+const COINBASE_SUFFIX: [u8; 36] = [9; 36];
+const MERKLE_PATH: [[u8; 32]; 2] = [[1; 32], [2; 32]];
+
+/// Work as a session makes it, for job 7; the share target is the network target.
+pub(crate) fn work(kind: Kind, version_rolling: bool, nbits: u32) -> Work {
+    let tip = Arc::new(Tip::new([3; 32], nbits, 1_700_000_000).unwrap());
+    let mut channel = ClientChannel::new(kind, &[7; 4], tip.network_target()).unwrap();
+    match kind {
+        Kind::Standard => channel.standard_job(7, 0x2000_0000, version_rolling, [0xaa; 32], None, 0).unwrap(),
+        Kind::Extended { rollable } => {
+            let job = Job::new(JobParts {
+                id: 7,
+                version: 0x2000_0000,
+                version_rolling_allowed: version_rolling,
+                coinbase_prefix: coinbase_prefix(4 + rollable),
+                coinbase_suffix: COINBASE_SUFFIX.to_vec(),
+                merkle_path: MERKLE_PATH.to_vec(),
+                extranonce_len: usize::from(rollable) + 4,
+            });
+            channel.extended_job(&Arc::new(job.unwrap()), None, 0).unwrap();
+        }
     }
+    channel.set_new_prev_hash(7, &tip, 0).unwrap();
+    Work { tip: 1, assignment: channel.active().unwrap().clone(), kind, clock: Instant::now() }
 }
 
 proptest! {
@@ -88,12 +105,12 @@ proptest! {
     fn ntime_follows_the_clock_and_never_runs_ahead(
         steps in proptest::collection::vec(0u32..30, 1..50),
     ) {
-        let mut walk = work(Root::Fixed([0; 32]), true).walk(0, 1);
+        let mut walk = work(Kind::Standard, true, HALF).walk(0, 1);
         let mut elapsed = 0;
         let mut last = 0;
         for step in steps {
             elapsed += step;
-            let Step::Search(part) = walk.next(elapsed) else { panic!("2^36 assignments are not used up") };
+            let Step::Search(part) = walk.next(elapsed) else { panic!("2^36 parts are not used up") };
             prop_assert_eq!(part.ntime, 1_700_000_000 + elapsed);
             prop_assert!(part.ntime >= last);
             last = part.ntime;
@@ -102,31 +119,30 @@ proptest! {
 
     // proves: MP-04 MP-89 MP-118
     #[test]
-    fn only_bip323_bits_of_the_version_change(version in any::<u32>(), bits in 0u32..1 << 24) {
-        let mut work = work(Root::Fixed([0; 32]), true);
-        work.version = version;
-        let part = Assignment { extranonce: 0, version_bits: bits, ntime: 0, first_nonce: 0, nonces: 1 };
+    fn only_bip323_bits_of_the_version_change(bits in 0u32..1 << 24) {
+        let work = work(Kind::Standard, true, HALF);
+        let part = Part { extranonce: 0, version_bits: bits, ntime: 0, first_nonce: 0, nonces: 1 };
         let rolled = work.rolled_version(&part);
-        prop_assert_eq!((rolled ^ version) & !VERSION_MASK, 0);
-        prop_assert_eq!((rolled ^ version) >> 5, bits);
+        prop_assert_eq!((rolled ^ 0x2000_0000) & !0x1fff_ffe0, 0);
+        prop_assert_eq!((rolled ^ 0x2000_0000) >> 5, bits);
         prop_assert_eq!(&work.header(&part).0[..4], &rolled.to_le_bytes());
     }
 }
 
 #[test]
 fn the_mask_is_bip323() {
-    assert_eq!(VERSION_MASK, 0x1fff_ffe0);
-    assert_eq!(VERSION_MASK, ((1 << VERSION_BITS) - 1) << VERSION_SHIFT);
+    assert_eq!((VERSION_SHIFT, VERSION_BITS), (5, 24));
+    assert_eq!(VERSION_ROLLING_MASK, ((1 << VERSION_BITS) - 1) << VERSION_SHIFT);
 }
 
 // proves: MP-90
 #[test]
 fn a_fixed_version_is_used_verbatim() {
-    let work = work(Root::Rolled(coinbase(2)), false);
+    let work = work(Kind::Extended { rollable: 2 }, false, HALF);
     let mut walk = work.walk(0, 1);
     for _ in 0..10_000 {
-        let Step::Search(part) = walk.next(0) else { panic!("2^28 assignments are not used up") };
-        assert_eq!(work.header(&part).0[..4], work.version.to_le_bytes());
+        let Step::Search(part) = walk.next(0) else { panic!("2^28 parts are not used up") };
+        assert_eq!(work.header(&part).0[..4], 0x2000_0000_u32.to_le_bytes());
     }
 }
 
@@ -134,23 +150,21 @@ fn a_fixed_version_is_used_verbatim() {
 #[test]
 fn extranonces_have_the_granted_length_and_differ() {
     for size in 0..=32 {
-        let coinbase = coinbase(size);
         let mut seen = HashSet::new();
-        for counter in 0..coinbase.extranonces().min(1000) {
-            let extranonce = coinbase.extranonce(counter);
+        for counter in 0..extranonces(size).min(1000) {
+            let extranonce = extranonce(counter, size);
             assert_eq!(extranonce.len(), size);
             assert!(seen.insert(extranonce), "{size} bytes, counter {counter}");
         }
     }
-    assert_eq!(coinbase(2).extranonces(), 65_536);
-    assert_eq!(coinbase(8).extranonces(), u64::MAX);
-    assert_eq!(coinbase(4).extranonce(0x0102_0304), [1, 2, 3, 4]);
-    assert_eq!(coinbase(10).extranonce(5), [0, 0, 0, 0, 0, 0, 0, 0, 0, 5]);
+    assert_eq!((extranonces(0), extranonces(2), extranonces(8)), (1, 65_536, u64::MAX));
+    assert_eq!(extranonce(0x0102_0304, 4), [1, 2, 3, 4]);
+    assert_eq!(extranonce(5, 10), [0, 0, 0, 0, 0, 0, 0, 0, 0, 5]);
 }
 
 #[test]
 fn every_dimension_is_used_soon() {
-    let work = work(Root::Rolled(coinbase(4)), true);
+    let work = work(Kind::Extended { rollable: 4 }, true, HALF);
     let mut walk = work.walk(0, 1);
     let parts: Vec<_> = (0..64)
         .map(|_| match walk.next(0) {
@@ -162,37 +176,32 @@ fn every_dimension_is_used_soon() {
     assert_eq!(parts.iter().map(|part| part.extranonce).collect::<HashSet<_>>().len(), 4);
 }
 
-// proves: MP-94
+// proves: MP-94 MP-08
 #[test]
-fn merkle_roots_fold_from_the_coinbase_up() {
+fn the_root_is_that_of_the_coinbase_with_prefix_and_extranonce() {
     use sha2::{Digest, Sha256};
-    let twice = |bytes: &[u8]| -> [u8; 32] { Sha256::digest(Sha256::digest(bytes)).into() };
-    let mut coinbase = coinbase(3);
-    let transaction = [&coinbase.prefix[..], &[9, 8, 7], &coinbase.suffix[..]].concat();
-    let txid = twice(&transaction);
-    let first = twice(&[txid, [1; 32]].concat());
-    assert_eq!(coinbase.merkle_root(&[9, 8, 7]), twice(&[first, [2; 32]].concat()));
-    coinbase.merkle_path = Box::new([]);
-    assert_eq!(coinbase.merkle_root(&[9, 8, 7]), txid, "an empty path leaves the coinbase's txid");
+    let twice = |bytes: Vec<u8>| -> [u8; 32] { Sha256::digest(Sha256::digest(bytes)).into() };
+    let work = work(Kind::Extended { rollable: 3 }, true, HALF);
+    let part = Part { extranonce: 0x0a_0b0c, version_bits: 0, ntime: 0, first_nonce: 0, nonces: 1 };
+    let (header, extranonce) = work.header(&part);
+    assert_eq!(extranonce, [10, 11, 12]);
+    let txid = twice([&coinbase_prefix(7)[..], &[7; 4], &[10, 11, 12], &COINBASE_SUFFIX].concat());
+    let folded = MERKLE_PATH.iter().fold(txid, |root, sibling| twice([root, *sibling].concat()));
+    assert_eq!(header[36..68], folded);
 }
 
 #[test]
 fn headers_are_laid_out_as_consensus_has_them() {
-    let work = work(Root::Fixed([0xaa; 32]), true);
-    let part = Assignment {
-        extranonce: 0,
-        version_bits: 1,
-        ntime: 0x0403_0201,
-        first_nonce: 0x0807_0605,
-        nonces: 1,
-    };
+    let work = work(Kind::Standard, true, HALF);
+    let part =
+        Part { extranonce: 0, version_bits: 1, ntime: 0x0403_0201, first_nonce: 0x0807_0605, nonces: 1 };
     let (header, extranonce) = work.header(&part);
     assert!(extranonce.is_empty());
     assert_eq!(header[..4], 0x2000_0020_u32.to_le_bytes());
     assert_eq!(header[4..36], [3; 32]);
     assert_eq!(header[36..68], [0xaa; 32]);
     assert_eq!(header[68..72], [1, 2, 3, 4]);
-    assert_eq!(header[72..76], 0x207f_ffff_u32.to_le_bytes());
+    assert_eq!(header[72..76], HALF.to_le_bytes());
     assert_eq!(header[76..], [5, 6, 7, 8]);
 }
 
@@ -208,8 +217,7 @@ fn a_thread_without_a_share_of_a_small_space_rests() {
 
 #[test]
 fn ntime_does_not_follow_an_old_job_for_ever() {
-    let work = work(Root::Fixed([0; 32]), true);
-    assert_eq!(work.elapsed(work.received + Duration::from_millis(2999)), 2);
-    assert_eq!(work.elapsed(work.received + Duration::from_secs(1_000_000)), 7200);
-    assert_eq!(work.next_second(work.received + Duration::from_millis(2999)), Duration::from_millis(1));
+    let work = work(Kind::Standard, true, HALF);
+    assert_eq!(work.elapsed(work.clock + Duration::from_millis(2999)), 2);
+    assert_eq!(work.elapsed(work.clock + Duration::from_secs(1_000_000)), 7200);
 }

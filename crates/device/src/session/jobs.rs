@@ -1,197 +1,131 @@
-//! The jobs of the device's channel: what waits, what is mined, what was mined on this tip.
-//!
-//! The same model that the server keeps (SM-12 to SM-19).
+//! The jobs of the device's channel: messages in, work for the search threads out.
 
-use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Instant;
 
-use sv2::mining::SetNewPrevHash;
-use work::{CompactError, Target};
+use sv2::mining::{NewExtendedMiningJob, NewMiningJob, SetNewPrevHash};
+use work::extranonce::ExtranonceTooLong;
+use work::{Assignment, ClientChannel, ClientError, CompactError, Job, JobParts, Kind, Target, Tip};
 
-use crate::search::{Coinbase, Root, Work, merkle_root};
+use crate::crew::Found;
+use crate::search::Work;
 
-/// Future jobs kept; when there are more, the oldest makes room.
-const FUTURE_JOBS: usize = 32;
-/// Jobs of the present tip whose late results are still submitted.
-const MINED_JOBS: usize = 32;
-
-/// A job as it came, with the merkle root's source that held at that moment (SM-13, MP-70).
-#[derive(Debug, Clone)]
-pub(super) struct Offer {
-    pub job_id: u32,
-    pub version: u32,
-    pub version_rolling: bool,
-    pub root: Root,
-}
-
-/// A job that is or was mined on the present tip, with the targets that hold for its shares.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Mined {
-    /// [`Work::id`].
-    pub work: u64,
-    pub job_id: u32,
-    /// Snapshot of the channel's target when the job became active (MP-142, MP-143).
-    pub share_target: Target,
-    pub network_target: Target,
-}
-
-impl Mined {
-    /// What is worth submitting: shares, and blocks even if the server's target is harder than the
-    /// network's, which makes no sense but must not cost a block (MP-137, MP-149).
-    pub fn search_target(&self) -> Target {
-        self.share_target.max(self.network_target)
-    }
-}
-
-/// Why a job was not started.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+/// Why a job is not mined.
+#[derive(Debug, thiserror::Error)]
 pub(super) enum JobError {
-    #[error("job {0} is to be mined now, but no block was named to build on (SM-14)")]
-    NoTip(u32),
-    #[error("SetNewPrevHash names job {0}, which was not sent as a future job (MP-100)")]
-    NotFuture(u32),
+    #[error(transparent)]
+    Channel(#[from] ClientError),
+    #[error(transparent)]
+    Job(#[from] work::JobError),
     #[error("SetNewPrevHash has an impossible network target: {0}")]
     Nbits(#[from] CompactError),
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Tip {
-    prev_hash: [u8; 32],
-    nbits: u32,
-    network_target: Target,
-}
-
-/// The jobs of one channel.
+/// The jobs of one channel, as the server keeps them too (SM-12 to SM-19).
 #[derive(Debug)]
 pub(super) struct Jobs {
-    /// For jobs that arrive from now on (MP-70).
-    extranonce_prefix: Box<[u8]>,
-    /// Rolled bytes; `None` on a standard channel.
-    extranonce_size: Option<usize>,
-    /// For jobs that become active from now on (MP-141).
-    target: Target,
-    tip: Option<Tip>,
-    future: VecDeque<Offer>,
-    mined: VecDeque<Mined>,
-    next_work: u64,
+    channel: ClientChannel,
+    /// Number of the present tip, see [`Work::tip`].
+    tip: u64,
+    clock: Instant,
 }
 
 impl Jobs {
-    /// Of a channel that was just opened (SM-12). Work ids start at `first_work`, so that results found
-    /// for an earlier channel are never taken for this one's.
+    /// Of a channel that was just opened.
     pub fn new(
+        kind: Kind,
         extranonce_prefix: &[u8],
-        extranonce_size: Option<usize>,
         target: Target,
-        first_work: u64,
-    ) -> Self {
-        Jobs {
-            extranonce_prefix: extranonce_prefix.into(),
-            extranonce_size,
-            target,
-            tip: None,
-            future: VecDeque::new(),
-            mined: VecDeque::new(),
-            next_work: first_work,
-        }
+        tip: u64,
+        now: Instant,
+    ) -> Result<Self, ExtranonceTooLong> {
+        Ok(Jobs { channel: ClientChannel::new(kind, extranonce_prefix, target)?, tip, clock: now })
     }
 
-    /// The id that the next work gets.
-    pub fn next_work(&self) -> u64 {
-        self.next_work
+    /// Standard, or extended with so many bytes.
+    pub fn kind(&self) -> Kind {
+        self.channel.kind()
     }
 
-    /// Sets the target of jobs that become active from now on (SM-17).
+    /// Number for the first tip of the next channel.
+    pub fn next_tip(&self) -> u64 {
+        self.tip + 1
+    }
+
+    /// The target of jobs that become active from now on (SM-17).
     pub fn set_target(&mut self, target: Target) {
-        self.target = target;
+        self.channel.set_target(target);
     }
 
-    /// Sets the prefix of jobs that arrive from now on (SM-18).
-    pub fn set_extranonce_prefix(&mut self, prefix: &[u8]) {
-        self.extranonce_prefix = prefix.into();
+    /// The prefix of jobs that arrive from now on (SM-18).
+    pub fn set_prefix(&mut self, prefix: &[u8]) -> Result<(), ExtranonceTooLong> {
+        self.channel.set_prefix(prefix)
     }
 
-    /// Rolled bytes; `None` on a standard channel.
-    pub fn extranonce_size(&self) -> Option<usize> {
-        self.extranonce_size
+    /// NewMiningJob. Gives work if it is to be mined at once.
+    pub fn standard(
+        &mut self,
+        message: NewMiningJob,
+        version_rolling: bool,
+        now: Instant,
+    ) -> Result<Option<Work>, JobError> {
+        let NewMiningJob { job_id, min_ntime, version, merkle_root, .. } = message;
+        let millis = self.millis(now);
+        self.channel.standard_job(job_id, version, version_rolling, merkle_root, min_ntime, millis)?;
+        Ok(min_ntime.and_then(|_| self.work()))
     }
 
-    /// The root of an extended job with the present prefix. On a standard channel the prefix is the
-    /// whole extranonce, so there is one root (MP-08, MP-09, MD-02).
-    pub fn root(&self, prefix: &[u8], suffix: &[u8], merkle_path: Vec<[u8; 32]>) -> Root {
-        match self.extranonce_size {
-            None => Root::Fixed(merkle_root(&[prefix, &self.extranonce_prefix, suffix], &merkle_path)),
-            Some(extranonce_size) => Root::Rolled(Coinbase {
-                prefix: [prefix, &self.extranonce_prefix].concat().into(),
-                extranonce_size,
-                suffix: suffix.into(),
-                merkle_path: merkle_path.into(),
-            }),
-        }
+    /// NewExtendedMiningJob, for the channel or its group. Gives work if it is to be mined at once.
+    pub fn extended(
+        &mut self,
+        message: &NewExtendedMiningJob<'_>,
+        version_rolling: bool,
+        now: Instant,
+    ) -> Result<Option<Work>, JobError> {
+        let job = Job::new(JobParts {
+            id: message.job_id,
+            version: message.version,
+            version_rolling_allowed: version_rolling,
+            coinbase_prefix: message.coinbase_tx_prefix.to_vec(),
+            coinbase_suffix: message.coinbase_tx_suffix.to_vec(),
+            merkle_path: message.merkle_path.iter().collect(),
+            extranonce_len: self.channel.full_extranonce_len(),
+        })?;
+        self.channel.extended_job(&Arc::new(job), message.min_ntime, self.millis(now))?;
+        Ok(message.min_ntime.and_then(|_| self.work()))
     }
 
-    /// A job without `min_ntime`: it waits (MP-82).
-    pub fn add_future(&mut self, offer: Offer) {
-        self.future.retain(|waiting| waiting.job_id != offer.job_id);
-        if self.future.len() == FUTURE_JOBS {
-            self.future.pop_front();
-        }
-        self.future.push_back(offer);
+    /// A new tip: its job is mined, all others are dead. After an error nothing may be mined until the
+    /// next valid pair (MP-101).
+    pub fn set_new_prev_hash(
+        &mut self,
+        message: &SetNewPrevHash,
+        now: Instant,
+    ) -> Result<Option<Work>, JobError> {
+        // Whatever comes of it: results for the old tip are worth nothing now.
+        self.tip += 1;
+        let tip = Arc::new(Tip::new(message.prev_hash, message.nbits, message.min_ntime)?);
+        let millis = self.millis(now);
+        self.channel.set_new_prev_hash(message.job_id, &tip, millis)?;
+        Ok(self.work())
     }
 
-    /// A job with `min_ntime`: mined at once on the present tip (MP-80, MP-83, SM-14).
-    pub fn add_active(&mut self, offer: Offer, min_ntime: u32, now: Instant) -> Result<Work, JobError> {
-        let tip = self.tip.ok_or(JobError::NoTip(offer.job_id))?;
-        Ok(self.start(offer, tip, min_ntime, now))
+    fn millis(&self, now: Instant) -> u64 {
+        u64::try_from(now.saturating_duration_since(self.clock).as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// A new tip: its job is mined, all others are dead (MP-98, MP-99, SM-15). After an error nothing
-    /// may be mined until the next valid pair (MP-101, SM-16).
-    pub fn set_new_prev_hash(&mut self, message: &SetNewPrevHash, now: Instant) -> Result<Work, JobError> {
-        self.mined.clear();
-        self.tip = None;
-        let named = self.future.iter().position(|offer| offer.job_id == message.job_id);
-        let offer = named.and_then(|at| self.future.remove(at));
-        let Some(offer) = offer else { return Err(JobError::NotFuture(message.job_id)) };
-        self.future.clear();
-        let network_target = Target::from_compact(message.nbits)?;
-        let tip = Tip { prev_hash: message.prev_hash, nbits: message.nbits, network_target };
-        self.tip = Some(tip);
-        Ok(self.start(offer, tip, message.min_ntime, now))
-    }
-
-    fn start(&mut self, offer: Offer, tip: Tip, min_ntime: u32, now: Instant) -> Work {
-        let mined = Mined {
-            work: self.next_work,
-            job_id: offer.job_id,
-            share_target: self.target,
-            network_target: tip.network_target,
-        };
-        self.next_work += 1;
-        if self.mined.len() == MINED_JOBS {
-            self.mined.pop_front();
-        }
-        self.mined.push_back(mined);
-        Work {
-            id: mined.work,
-            version: offer.version,
-            version_rolling: offer.version_rolling,
-            prev_hash: tip.prev_hash,
-            nbits: tip.nbits,
-            min_ntime,
-            received: now,
-            target: mined.search_target(),
-            root: offer.root,
-        }
+    fn work(&self) -> Option<Work> {
+        let assignment = self.channel.active()?.clone();
+        Some(Work { tip: self.tip, assignment, kind: self.channel.kind(), clock: self.clock })
     }
 
     /// The job that a result is for, as long as shares of it are good: same tip (MD-07, SM-22).
-    pub fn mined(&self, work: u64) -> Option<Mined> {
-        self.mined.iter().find(|mined| mined.work == work).copied()
+    pub fn mined(&self, found: &Found) -> Option<&Assignment> {
+        self.channel.job(found.job_id).filter(|_| found.tip == self.tip)
     }
 
     /// The job that is mined now.
-    pub fn active(&self) -> Option<Mined> {
-        self.mined.back().copied()
+    pub fn active(&self) -> Option<&Assignment> {
+        self.channel.active()
     }
 }

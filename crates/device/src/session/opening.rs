@@ -12,7 +12,7 @@ use sv2::setup::{
     MiningSetupFlags, MiningSuccessFlags, Protocol, ReplyError, SetupConnection, SetupReply, check_reply,
 };
 use sv2::{Frame, setup::Established};
-use work::Target;
+use work::{Kind, Target};
 
 use super::jobs::Jobs;
 use super::{Channel, End, Lessons, Phase, Session};
@@ -21,9 +21,6 @@ use crate::event::DeviceEvent;
 
 /// The only version there is (CM-06).
 const VERSION: u16 = 2;
-
-/// Longest full extranonce (MP-43).
-const MAX_EXTRANONCE: usize = 32;
 
 /// RequestExtensions is repeated on a new connection this often, then left out (EX-15).
 const EXTENSION_ATTEMPTS: u8 = 2;
@@ -180,7 +177,7 @@ impl Session {
             (reply.channel_id, reply.group_channel_id),
             Target::from_le_bytes(reply.target),
             &reply.extranonce_prefix,
-            None,
+            Kind::Standard,
             now,
         );
     }
@@ -189,24 +186,17 @@ impl Session {
         if !self.awaits(reply.request_id) {
             return;
         }
-        let size = usize::from(reply.extranonce_size);
-        if reply.extranonce_size < self.config.min_extranonce_size
-            || reply.extranonce_prefix.len() + size > MAX_EXTRANONCE
-        {
-            let why = format!(
-                "{size} bytes of extranonce behind a prefix of {}, at least {} were asked for",
-                reply.extranonce_prefix.len(),
-                self.config.min_extranonce_size
-            );
-            return self.end(End::Protocol(why));
+        let (granted, wanted) = (reply.extranonce_size, self.config.min_extranonce_size);
+        match u8::try_from(granted) {
+            Ok(rollable) if granted >= wanted => self.opened(
+                (reply.channel_id, reply.group_channel_id),
+                Target::from_le_bytes(reply.target),
+                &reply.extranonce_prefix,
+                Kind::Extended { rollable },
+                now,
+            ),
+            _ => self.end(End::Protocol(format!("{granted} bytes of extranonce, {wanted} were asked for"))),
         }
-        self.opened(
-            (reply.channel_id, reply.group_channel_id),
-            Target::from_le_bytes(reply.target),
-            &reply.extranonce_prefix,
-            Some(size),
-            now,
-        );
     }
 
     /// Whether a reply is the one that is waited for (MP-36, MP-51).
@@ -214,25 +204,16 @@ impl Session {
         self.phase == Phase::Opening && request_id == self.request_id
     }
 
-    fn opened(
-        &mut self,
-        (id, group): (u32, u32),
-        target: Target,
-        prefix: &[u8],
-        extranonce_size: Option<usize>,
-        now: Instant,
-    ) {
-        self.channel = Some(Channel {
-            id,
-            group,
-            sequence_number: 1,
-            jobs: Jobs::new(prefix, extranonce_size, target, self.first_work),
-            rate_told: now,
-        });
+    fn opened(&mut self, (id, group): (u32, u32), target: Target, prefix: &[u8], kind: Kind, now: Instant) {
+        let jobs = match Jobs::new(kind, prefix, target, self.first_tip, now) {
+            Ok(jobs) => jobs,
+            Err(error) => return self.end(End::Protocol(error.to_string())),
+        };
+        self.channel = Some(Channel { id, group, sequence_number: 1, jobs, rate_told: now });
         self.phase = Phase::Running;
         // MP-49: nothing is hashed before job, block and target are there.
         self.deadline = Some((now + self.config.timing.first_job, "the open channel with a job"));
-        self.event(DeviceEvent::ChannelOpened { channel_id: id, target, extranonce_size });
+        self.event(DeviceEvent::ChannelOpened { channel_id: id, target, kind });
     }
 
     pub(super) fn open_refused(&mut self, reply: &OpenMiningChannelError<'_>) {

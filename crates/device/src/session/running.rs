@@ -9,16 +9,13 @@ use sv2::mining::{
     SubmitSharesExtended, SubmitSharesStandard, SubmitSharesSuccess, UpdateChannel,
 };
 use sv2::setup::{ChannelEndpointChanged, MiningSetupFlags, MiningSuccessFlags, Reconnect};
-use work::{HashRate, Target};
+use work::{HashRate, Kind, Target};
 
-use super::jobs::{JobError, Offer};
+use super::jobs::JobError;
 use super::{Action, Channel, End, Phase, Session};
 use crate::crew::Found;
 use crate::event::DeviceEvent;
-use crate::search::{Root, Work};
-
-/// Longest full extranonce (MP-43).
-const MAX_EXTRANONCE: usize = 32;
+use crate::search::Work;
 
 /// To whom a channel message is addressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,51 +95,27 @@ impl Session {
     /// A standard job says nothing of version rolling: allowed unless the server fixed versions (MP-91).
     fn new_job(&mut self, message: NewMiningJob, now: Instant) {
         let version_rolling = self.may_roll_version();
-        let offer = Offer {
-            job_id: message.job_id,
-            version: message.version,
-            version_rolling,
-            root: Root::Fixed(message.merkle_root),
-        };
-        if self.with_channel(|channel| channel.jobs.extranonce_size()).flatten().is_some() {
-            return self.notice("ignored a standard job on an extended channel (MP-06)");
-        }
-        self.offered(offer, message.min_ntime, now);
+        let started = self.with_channel(|channel| channel.jobs.standard(message, version_rolling, now));
+        self.started(started, false, now);
     }
 
     fn new_extended_job(&mut self, message: &NewExtendedMiningJob<'_>, now: Instant) {
         let version_rolling = message.version_rolling_allowed && self.may_roll_version();
-        let path = message.merkle_path.iter().collect();
-        let root = self.with_channel(|channel| {
-            channel.jobs.root(&message.coinbase_tx_prefix, &message.coinbase_tx_suffix, path)
-        });
-        let Some(root) = root else { return };
-        let offer = Offer { job_id: message.job_id, version: message.version, version_rolling, root };
-        self.offered(offer, message.min_ntime, now);
+        let started = self.with_channel(|channel| channel.jobs.extended(message, version_rolling, now));
+        self.started(started, false, now);
     }
 
-    fn offered(&mut self, offer: Offer, min_ntime: Option<u32>, now: Instant) {
-        match min_ntime {
-            None => drop(self.with_channel(|channel| channel.jobs.add_future(offer))),
-            Some(min_ntime) => {
-                let started = self.with_channel(|channel| channel.jobs.add_active(offer, min_ntime, now));
-                self.started(started, false, now);
-            }
-        }
-    }
-
-    fn started(&mut self, started: Option<Result<Work, JobError>>, new_block: bool, now: Instant) {
+    fn started(&mut self, started: Option<Result<Option<Work>, JobError>>, new_block: bool, now: Instant) {
         match started {
-            None => (),
-            Some(Ok(work)) => {
+            None | Some(Ok(None)) => (),
+            Some(Ok(Some(work))) => {
                 self.deadline = None;
                 self.mining_since.get_or_insert(now);
-                let prev_hash = work.prev_hash;
+                let (job_id, prev_hash) = (work.assignment.job_id(), *work.assignment.tip().prev_hash());
                 self.actions.push_back(Action::Work(Some(work)));
-                if let Some(job) = self.active() {
-                    self.event(DeviceEvent::NewJob { job_id: job.job_id, prev_hash, new_block });
-                }
+                self.event(DeviceEvent::NewJob { job_id, prev_hash, new_block });
             }
+            Some(Err(error @ JobError::Nbits(_))) => self.end(End::Protocol(error.to_string())),
             Some(Err(error)) if new_block => {
                 // MP-101: the old tip is dead and the new one has no job. Rest until the next valid pair.
                 self.notice(format!("{error}; waiting for a valid job"));
@@ -159,11 +132,9 @@ impl Session {
     }
 
     fn set_extranonce_prefix(&mut self, prefix: &[u8]) {
-        let size = self.with_channel(|channel| channel.jobs.extranonce_size()).flatten().unwrap_or(0);
-        if prefix.len() + size > MAX_EXTRANONCE {
-            return self.end(End::Protocol(format!("an extranonce of {} bytes", prefix.len() + size)));
+        if let Some(Err(error)) = self.with_channel(|channel| channel.jobs.set_prefix(prefix)) {
+            self.end(End::Protocol(error.to_string()));
         }
-        self.with_channel(|channel| channel.jobs.set_extranonce_prefix(prefix));
     }
 
     /// Moves this channel to another group, if it is named (MP-152, MP-157, SM-19).
@@ -182,35 +153,36 @@ impl Session {
     pub fn found(&mut self, found: &Found) {
         let open = matches!(self.phase, Phase::Running | Phase::Draining(_));
         let Some(channel) = self.channel.as_mut().filter(|_| open) else { return self.tally.drop_stale() };
-        let Some(job) = channel.jobs.mined(found.work) else { return self.tally.drop_stale() };
-        if !job.search_target().is_met_by(&found.hash) {
+        let Some(job) = channel.jobs.mined(found) else { return self.tally.drop_stale() };
+        let (target, network_target) = (job.target(), job.tip().network_target());
+        if !target.max(network_target).is_met_by(&found.hash) {
             debug_assert!(false, "the search reports only what meets its target");
             return;
         }
-        let sequence_number = channel.sequence_number;
-        channel.sequence_number = sequence_number.wrapping_add(1);
-        let (channel_id, extended) = (channel.id, channel.jobs.extranonce_size());
+        let (channel_id, sequence_number) = (channel.id, channel.sequence_number);
+        let kind = channel.jobs.kind();
         let share = SubmitSharesStandard {
             channel_id,
             sequence_number,
-            job_id: job.job_id,
+            job_id: found.job_id,
             nonce: found.nonce,
             ntime: found.ntime,
             version: found.version,
         };
-        let block = job.network_target.is_met_by(&found.hash);
-        self.tally.submit(sequence_number, Target::credit(job.share_target, job.network_target), block);
-        match extended {
-            None => self.send(&share),
-            Some(size) => self.submit_extended(share, &found.extranonce, size),
+        let block = network_target.is_met_by(&found.hash);
+        self.tally.submit(sequence_number, job.credit(), block);
+        channel.sequence_number = sequence_number.wrapping_add(1);
+        match kind {
+            Kind::Standard => self.send(&share),
+            Kind::Extended { rollable } => self.submit_extended(share, &found.extranonce, rollable),
         }
         if block {
             self.event(DeviceEvent::BlockFound { hash: found.hash });
         }
     }
 
-    fn submit_extended(&mut self, share: SubmitSharesStandard, extranonce: &[u8], size: usize) {
-        debug_assert_eq!(extranonce.len(), size, "exactly the granted length (MP-120)");
+    fn submit_extended(&mut self, share: SubmitSharesStandard, extranonce: &[u8], rollable: u8) {
+        debug_assert_eq!(extranonce.len(), usize::from(rollable), "exactly the granted length (MP-120)");
         let Ok(extranonce) = B0_32::new(extranonce) else {
             return self.end(End::Protocol(format!("an extranonce of {} bytes", extranonce.len())));
         };

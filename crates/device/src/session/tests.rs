@@ -15,6 +15,8 @@ use sv2::{
     extensions::TlvArea,
 };
 
+use work::Kind;
+
 use super::*;
 use crate::config::{ChannelKind, PoolAddress};
 use crate::crew::Found;
@@ -180,11 +182,39 @@ impl Script {
 }
 
 fn found(work: &Work) -> Found {
-    let extranonce = match &work.root {
-        crate::search::Root::Fixed(_) => Vec::new(),
-        crate::search::Root::Rolled(coinbase) => coinbase.extranonce(5),
+    let Assigned { job_id, version, ntime } = Assigned::of(work);
+    let extranonce = match work.kind {
+        Kind::Standard => Vec::new(),
+        Kind::Extended { rollable } => crate::search::extranonce(5, rollable.into()),
     };
-    Found { work: work.id, version: work.version, ntime: work.min_ntime, nonce: 9, extranonce, hash: [0; 32] }
+    Found { tip: work.tip, job_id, version, ntime, nonce: 9, extranonce, hash: [0; 32] }
+}
+
+/// What the tests look at in a piece of work.
+#[derive(Debug, PartialEq, Eq)]
+struct Assigned {
+    job_id: u32,
+    version: u32,
+    /// The first that may be used.
+    ntime: u32,
+}
+
+impl Assigned {
+    fn of(work: &Work) -> Self {
+        let job = &work.assignment;
+        Assigned { job_id: job.job_id(), version: job.version(), ntime: *job.ntimes(0).start() }
+    }
+}
+
+fn prev_hash(script: &Script) -> [u8; 32] {
+    *script.work.as_ref().expect("there is work").assignment.tip().prev_hash()
+}
+
+/// The merkle root of the header that is mined, with this counter as the extranonce.
+fn root(work: &Work, counter: u64) -> [u8; 32] {
+    let part =
+        crate::search::Part { extranonce: counter, version_bits: 0, ntime: 0, first_nonce: 0, nonces: 1 };
+    work.header(&part).0[36..68].try_into().unwrap()
 }
 
 fn target(byte: u8) -> Target {
@@ -214,14 +244,23 @@ fn extended_success() -> OpenExtendedMiningChannelSuccess<'static> {
     }
 }
 
+/// Tells jobs and blocks apart.
+fn bytes(id: u32) -> [u8; 32] {
+    [id.to_le_bytes()[0]; 32]
+}
+
+/// A coinbase without witness, up to an extranonce of 24 bytes.
+fn coinbase_prefix() -> Vec<u8> {
+    let mut bytes = vec![2, 0, 0, 0, 1];
+    bytes.extend_from_slice(&[0; 32]);
+    bytes.extend_from_slice(&[0xff, 0xff, 0xff, 0xff, 28, 3, 1, 2, 3]);
+    bytes
+}
+
+const COINBASE_SUFFIX: [u8; 50] = [4; 50];
+
 fn job(job_id: u32, min_ntime: Option<u32>) -> NewMiningJob {
-    NewMiningJob {
-        channel_id: CHANNEL,
-        job_id,
-        min_ntime,
-        version: 0x2000_0000,
-        merkle_root: [job_id as u8; 32],
-    }
+    NewMiningJob { channel_id: CHANNEL, job_id, min_ntime, version: 0x2000_0000, merkle_root: bytes(job_id) }
 }
 
 fn extended_job(channel_id: u32, job_id: u32, min_ntime: Option<u32>) -> NewExtendedMiningJob<'static> {
@@ -232,13 +271,13 @@ fn extended_job(channel_id: u32, job_id: u32, min_ntime: Option<u32>) -> NewExte
         version: 0x2000_0000,
         version_rolling_allowed: true,
         merkle_path: Seq0_255::new([[1; 32], [2; 32]]).unwrap(),
-        coinbase_tx_prefix: B0_64K::new(vec![3; 60]).unwrap(),
-        coinbase_tx_suffix: B0_64K::new(vec![4; 50]).unwrap(),
+        coinbase_tx_prefix: B0_64K::new(coinbase_prefix()).unwrap(),
+        coinbase_tx_suffix: B0_64K::new(COINBASE_SUFFIX.to_vec()).unwrap(),
     }
 }
 
 fn new_block(channel_id: u32, job_id: u32) -> SetNewPrevHash {
-    SetNewPrevHash { channel_id, job_id, prev_hash: [job_id as u8; 32], min_ntime: START_TIME, nbits: NBITS }
+    SetNewPrevHash { channel_id, job_id, prev_hash: bytes(job_id), min_ntime: START_TIME, nbits: NBITS }
 }
 
 fn set_target(channel_id: u32, target: Target) -> SetTarget {

@@ -10,7 +10,15 @@ use sv2::{
 };
 
 use super::*;
-use crate::search::{Root, merkle_root};
+
+/// The root that MP-94 asks for, computed step by step.
+fn expected_root(full_extranonce: &[u8]) -> [u8; 32] {
+    use sha2::{Digest, Sha256};
+    let twice = |bytes: Vec<u8>| -> [u8; 32] { Sha256::digest(Sha256::digest(bytes)).into() };
+    let txid = twice([&coinbase_prefix(), full_extranonce, &COINBASE_SUFFIX[..]].concat());
+    let folded = twice([txid, [1; 32]].concat());
+    twice([folded, [2; 32]].concat())
+}
 
 const CODE: ErrorCode<'static> = ErrorCode::from_static("some-code");
 
@@ -22,9 +30,11 @@ fn a_future_job_waits_for_its_block() {
     assert!(script.works.is_empty(), "a future job is not mined");
     script.receive(&new_block(CHANNEL, 1));
     let work = script.work.as_ref().unwrap();
-    assert_eq!((work.prev_hash, work.nbits, work.min_ntime), ([1; 32], NBITS, START_TIME));
-    assert!(matches!(work.root, Root::Fixed(root) if root == [1; 32]));
-    assert_eq!(work.received, script.now);
+    let tip = work.assignment.tip();
+    assert_eq!((*tip.prev_hash(), tip.nbits()), ([1; 32], NBITS));
+    assert_eq!(Assigned::of(work).ntime, START_TIME);
+    assert_eq!(root(work, 0), [1; 32]);
+    assert_eq!(work.elapsed(script.now + Duration::from_secs(9)), 9, "ntime counts from SetNewPrevHash");
 }
 
 // proves: MP-80 MP-81 MP-83 SM-14 MP-105
@@ -38,8 +48,8 @@ fn a_job_with_a_time_is_mined_at_once_on_the_same_block() {
             ChannelKind::Extended => script.receive(&extended_job(CHANNEL, 2, Some(START_TIME + 5))),
         }
         let work = script.work.as_ref().unwrap();
-        assert_eq!((work.prev_hash, work.min_ntime), ([1; 32], START_TIME + 5));
-        assert_eq!(work.received, script.now, "ntime counts from this job's own message");
+        assert_eq!((prev_hash(&script), Assigned::of(work).ntime), ([1; 32], START_TIME + 5));
+        assert_eq!(work.elapsed(script.now), 0, "ntime counts from this job's own message");
     }
 }
 
@@ -60,7 +70,7 @@ fn a_block_ends_all_other_jobs() {
         script.receive(&job(id, None));
     }
     script.receive(&new_block(CHANNEL, 2));
-    assert_eq!(script.work.as_ref().unwrap().prev_hash, [2; 32]);
+    assert_eq!(prev_hash(&script), [2; 32]);
     // Jobs 1 and 3 died with it: naming one is an error, and nothing is mined until a valid pair comes.
     script.receive(&new_block(CHANNEL, 3));
     assert!(script.work.is_none(), "the old block's work is stopped too");
@@ -69,7 +79,7 @@ fn a_block_ends_all_other_jobs() {
     assert!(script.work.is_none(), "there is no block to build on");
     script.receive(&job(5, None));
     script.receive(&new_block(CHANNEL, 5));
-    assert_eq!(script.work.as_ref().unwrap().prev_hash, [5; 32]);
+    assert_eq!(prev_hash(&script), [5; 32]);
 }
 
 // proves: MP-101 SM-16
@@ -88,7 +98,7 @@ fn a_reorganisation_is_a_block_like_any_other() {
     for id in [2, 3, 2] {
         script.receive(&job(id, None));
         script.receive(&new_block(CHANNEL, id));
-        assert_eq!(script.work.as_ref().unwrap().prev_hash, [id as u8; 32]);
+        assert_eq!(prev_hash(&script), bytes(id));
     }
 }
 
@@ -116,9 +126,8 @@ fn messages_to_the_group_are_messages_to_the_channel() {
         script.receive(&extended_job(GROUP, 1, None));
         script.receive(&new_block(GROUP, 1));
         assert_eq!(script.session.targets().unwrap().0, target(0x7f), "{kind}");
-        let first = script.work.clone().unwrap();
         script.receive(&extended_job(GROUP, 2, Some(START_TIME)));
-        assert_ne!(script.work.as_ref().unwrap().id, first.id, "{kind}");
+        assert_eq!(Assigned::of(script.work.as_ref().unwrap()).job_id, 2, "{kind}");
     }
 }
 
@@ -128,8 +137,8 @@ fn a_standard_channel_mines_extended_jobs_with_its_prefix_as_the_extranonce() {
     let mut script = Script::open(config(ChannelKind::Standard));
     script.receive(&extended_job(GROUP, 1, None));
     script.receive(&new_block(GROUP, 1));
-    let expected = merkle_root(&[&[3; 60], &[7; 24], &[4; 50]], &[[1; 32], [2; 32]]);
-    assert!(matches!(script.work.as_ref().unwrap().root, Root::Fixed(root) if root == expected));
+    let expected = expected_root(&[7; 24]);
+    assert_eq!(root(script.work.as_ref().unwrap(), 0), expected);
     script.find();
     assert_eq!(script.sent_share().job_id, 1);
 }
@@ -141,7 +150,7 @@ fn the_first_pair_may_come_to_the_channel_and_later_ones_to_the_group() {
         let mut script = Script::mining(config(kind));
         script.receive(&extended_job(GROUP, 5, None));
         script.receive(&new_block(GROUP, 5));
-        assert_eq!(script.work.as_ref().unwrap().prev_hash, [5; 32]);
+        assert_eq!(prev_hash(&script), [5; 32]);
     }
 }
 
@@ -169,31 +178,29 @@ fn a_channel_moves_to_another_group_with_its_jobs() {
     let others = Seq0_64K::<u32>::new([1, 2, 3]).unwrap();
     script.receive(&SetGroupChannel { group_channel_id: 40, channel_ids: others });
     script.receive(&new_block(40, 2));
-    assert_eq!(script.work.as_ref().unwrap().prev_hash, [1; 32], "still in its own group");
+    assert_eq!(prev_hash(&script), [1; 32], "still in its own group");
     let channel_ids = Seq0_64K::<u32>::new([999, CHANNEL]).unwrap();
     script.receive(&SetGroupChannel { group_channel_id: 40, channel_ids });
     script.receive(&new_block(GROUP, 2));
-    assert_eq!(script.work.as_ref().unwrap().prev_hash, [1; 32], "the old group is another's");
+    assert_eq!(prev_hash(&script), [1; 32], "the old group is another's");
     script.receive(&new_block(40, 2));
-    assert_eq!(script.work.as_ref().unwrap().prev_hash, [2; 32], "jobs that came before stay usable");
+    assert_eq!(prev_hash(&script), [2; 32], "jobs that came before stay usable");
 }
 
 // proves: MP-70 SM-18
 #[test]
 fn a_prefix_holds_for_jobs_that_come_later() {
-    let prefix_of = |script: &Script| match &script.work.as_ref().unwrap().root {
-        Root::Rolled(coinbase) => coinbase.prefix[60..].to_vec(),
-        Root::Fixed(_) => panic!("an extended channel"),
-    };
+    let root_with = |prefix: u8| expected_root(&[&[prefix; 16][..], &[0, 0, 0, 0, 0, 0, 0, 9]].concat());
+    let mined = |script: &Script| root(script.work.as_ref().unwrap(), 9);
     let mut script = Script::mining(config(ChannelKind::Extended));
     script.receive(&extended_job(CHANNEL, 2, None));
     let extranonce_prefix = B0_32::new(vec![8; 16]).unwrap();
     script.receive(&SetExtranoncePrefix { channel_id: CHANNEL, extranonce_prefix });
-    assert_eq!(prefix_of(&script), [7; 16]);
+    assert_eq!(mined(&script), root_with(7));
     script.receive(&new_block(CHANNEL, 2));
-    assert_eq!(prefix_of(&script), [7; 16], "it was sent before, activated later");
+    assert_eq!(mined(&script), root_with(7), "it was sent before, activated later");
     script.receive(&extended_job(CHANNEL, 3, Some(START_TIME)));
-    assert_eq!(prefix_of(&script), [8; 16]);
+    assert_eq!(mined(&script), root_with(8));
 }
 
 // proves: MP-72 MP-156
@@ -207,8 +214,8 @@ fn what_must_not_be_sent_to_a_group_is_ignored() {
     assert!(script.end.is_none());
     assert_eq!(script.works.len(), 1);
     script.receive(&extended_job(GROUP, 3, Some(START_TIME)));
-    let expected = merkle_root(&[&[3; 60], &[7; 24], &[4; 50]], &[[1; 32], [2; 32]]);
-    assert!(matches!(script.work.as_ref().unwrap().root, Root::Fixed(root) if root == expected));
+    let expected = expected_root(&[7; 24]);
+    assert_eq!(root(script.work.as_ref().unwrap(), 0), expected);
 }
 
 #[test]
@@ -222,7 +229,7 @@ fn an_impossible_prefix_ends_the_connection() {
 // proves: MP-90 MP-91 CM-10
 #[test]
 fn versions_are_rolled_only_where_that_is_allowed() {
-    let rolling = |script: &Script| script.work.as_ref().unwrap().version_rolling;
+    let rolling = |script: &Script| script.work.as_ref().unwrap().assignment.version_rolling_allowed();
     assert!(rolling(&Script::mining(config(ChannelKind::Standard))), "a standard job does not forbid it");
     let mut script = Script::mining(config(ChannelKind::Extended));
     assert!(rolling(&script));
@@ -424,7 +431,7 @@ fn memory_is_bounded_whatever_the_server_sends() {
     }
     script.receive(&new_block(CHANNEL, 9_999));
     assert!(script.work.is_some(), "the latest are kept");
-    for id in 0..10_000 {
+    for id in 10_000..20_000 {
         script.receive(&job(id, Some(START_TIME)));
     }
     let first = script.works[0].clone();

@@ -67,7 +67,7 @@ fn a_standard_channel_is_opened_at_once() {
     script.receive(&standard_success());
     assert!(script.events.iter().any(|event| matches!(
         event,
-        DeviceEvent::ChannelOpened { channel_id: CHANNEL, extranonce_size: None, .. }
+        DeviceEvent::ChannelOpened { channel_id: CHANNEL, kind: Kind::Standard, .. }
     )));
 }
 
@@ -167,7 +167,8 @@ fn codes_are_shown_and_decide_nothing() {
         let mut script = Script::new(config(ChannelKind::Standard));
         script.skip();
         script.receive(&success(0));
-        let mut bytes = vec![0, 0, 0x12, (5 + text.len()) as u8, 0, 0, 1, 0, 0, 0, text.len() as u8];
+        let length = u8::try_from(text.len()).unwrap();
+        let mut bytes = vec![0, 0, 0x12, length + 5, 0, 0, 1, 0, 0, 0, length];
         bytes.extend_from_slice(text);
         script.receive_bytes(&bytes);
         let Some(end @ End::Refused(_)) = &script.end else { panic!("{:?}", script.end) };
