@@ -79,6 +79,5 @@ pub struct DecodeError {
     /// Name of the field in the specification.
     pub field: &'static str,
     /// What was wrong with it.
-    #[source]
     pub error: FieldError,
 }
