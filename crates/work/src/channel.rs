@@ -505,4 +505,4 @@ fn nearest_rung(tip: &Tip, wanted: Target) -> u8 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

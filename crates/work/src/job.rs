@@ -389,4 +389,4 @@ impl JobIds {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -193,8 +193,10 @@ impl Vardiff {
     }
 }
 
+/// At most what [`saturate`] holds, so that no product of it overflows.
 fn ticks_between(then: u64, now: u64, shares_per_minute: u32) -> u64 {
-    now.saturating_sub(then).saturating_mul(shares_per_minute.max(1).into())
+    let ticks = now.saturating_sub(then).saturating_mul(shares_per_minute.max(1).into());
+    ticks.min(u32::MAX.into())
 }
 
 fn part(ticks: u64, (numerator, denominator): (u64, u64)) -> u64 {
