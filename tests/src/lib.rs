@@ -7,6 +7,7 @@
 
 pub mod assay;
 pub mod binaries;
+pub mod books;
 pub mod http;
 pub mod process;
 pub mod proof_of_work;

@@ -1,12 +1,14 @@
 //! `assay mine` through `assay pool` on a real node: blocks, transactions, reorgs, and a node that dies.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bitcoin::{Amount, Block};
 use serde_json::Value;
 
-use assay_system_tests::assay::{AssayPool, Miner, PoolSettings, TAG, number, payout_key};
+use assay_system_tests::assay::{AssayPool, Miner, PoolSettings, number, payout_key};
+use assay_system_tests::books::{
+    counted_blocks, from_the_pool, wait_until_books_follow, wait_until_pool_follows,
+};
 use assay_system_tests::process;
 use assay_system_tests::real_node::RealNode;
 use assay_system_tests::signet::{PREPARED_HEIGHT, SUBSIDY, payout_script};
@@ -18,12 +20,6 @@ const BLOCK: Duration = Duration::from_secs(60);
 /// eHash of a block's expected work.
 const ONE_BLOCK: u64 = 1 << 50;
 
-/// The block carries the pool's tag.
-fn from_the_pool(block: &Block) -> bool {
-    let script = block.txdata[0].input[0].script_sig.as_bytes();
-    script.windows(TAG.len()).any(|window| window == TAG.as_bytes())
-}
-
 /// The block carries the pool's tag and pays everything to the pool's script.
 fn assert_from_the_pool(block: &Block, fees: Amount) {
     let coinbase = &block.txdata[0];
@@ -34,14 +30,6 @@ fn assert_from_the_pool(block: &Block, fees: Amount) {
 
 fn mine_up_to(node: &RealNode, height: u32) {
     wait_until(&format!("a block at height {height}"), BLOCK, || node.height() >= height);
-}
-
-/// The pool builds on the node's last block.
-fn wait_until_pool_follows(pool: &AssayPool, node: &RealNode) {
-    let tip = node.tip().to_string();
-    wait_until("the pool works on the node's tip", Duration::from_secs(20), || {
-        pool.health().is_some_and(|health| health["tip"]["hash"] == tip.as_str())
-    });
 }
 
 // proves: PO-01 PO-03 MP-17 MP-18 MP-94 BW-09
@@ -118,31 +106,6 @@ fn blocks_carry_the_mempool() {
     pool.verify_ledger();
 }
 
-/// The blocks that have paid into pots and still count, by height, as the pool's books have them.
-fn counted_blocks(pool: &AssayPool) -> BTreeMap<u64, String> {
-    let blocks = pool.blocks().into_iter();
-    let counted = blocks.filter(|block| block["status"] == "connected" || block["status"] == "final");
-    counted
-        .map(|block| (number(&block["height"]), block["hash"].as_str().expect("a hash").to_owned()))
-        .collect()
-}
-
-/// The blocks of the node's chain that are the pool's, by height.
-fn pool_blocks_of_chain(node: &RealNode) -> BTreeMap<u64, String> {
-    let heights = PREPARED_HEIGHT + 1..=node.height();
-    let ours = heights.filter(|height| from_the_pool(&node.block(*height)));
-    ours.map(|height| (u64::from(height), node.block_hash(height).to_string())).collect()
-}
-
-/// The pool's books count exactly those of its blocks that are in the node's chain.
-fn wait_until_books_follow(pool: &AssayPool, node: &RealNode) {
-    let expected = pool_blocks_of_chain(node);
-    wait_until(&format!("the books count {expected:?}"), Duration::from_secs(20), || {
-        counted_blocks(pool) == expected
-    });
-    pool.verify_ledger();
-}
-
 // proves: MP-108
 #[test]
 fn a_reorg_takes_a_block_out_of_the_pots() {
@@ -211,5 +174,28 @@ fn mining_resumes_when_a_killed_node_returns() {
     assert_from_the_pool(&node.block(height + 1), Amount::ZERO);
     miner.stop();
     wait_until_pool_follows(&pool, &node);
+    wait_until_books_follow(&pool, &node);
+}
+
+// proves: PO-03
+#[test]
+fn a_block_found_while_the_node_is_down_reaches_it_later() {
+    let _processor = process::processor();
+    let mut node = RealNode::start();
+    let pool = AssayPool::start(&node, &PoolSettings::default());
+    let miner = Miner::start(&pool, &payout_key(), "extended", 2);
+    mine_up_to(&node, PREPARED_HEIGHT + 1);
+    node.flush();
+    let height = node.height();
+    node.kill();
+    let found = pool.metric("assay_blocks_found_total");
+    wait_until("a block without a node", BLOCK, || pool.metric("assay_blocks_found_total") > found);
+    miner.stop();
+
+    node.restart();
+    let kept = node.height();
+    assert!(kept >= height);
+    mine_up_to(&node, kept + 1);
+    assert_from_the_pool(&node.block(kept + 1), Amount::ZERO);
     wait_until_books_follow(&pool, &node);
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rand::Rng;
 
 use assay_system_tests::assay::{AssayPool, PoolSettings};
+use assay_system_tests::books::{wait_until_books_follow, wait_until_pool_follows};
 use assay_system_tests::process;
 use assay_system_tests::real_node::RealNode;
 use assay_system_tests::recording_device::{Kind, Record, RecordingDevice};
@@ -35,8 +36,9 @@ fn no_acknowledged_share_is_lost_and_none_is_counted_twice() {
         pool.restart();
     }
     wait_until_all_mine(&devices);
-    let records = devices.map(RecordingDevice::stop);
+    // In good order this time, yet still in the middle of everything.
     pool.stop();
+    let records = devices.map(RecordingDevice::stop);
     pool.verify_ledger();
     pool.restart();
     for record in &records {
@@ -46,6 +48,27 @@ fn no_acknowledged_share_is_lost_and_none_is_counted_twice() {
     let given: Vec<_> = records.iter().flat_map(|record| &record.extranonces).collect();
     let distinct: HashSet<_> = given.iter().collect();
     assert_eq!(given.len(), distinct.len(), "an extranonce was given to two channels");
+    wait_until_books_follow(&pool, &node);
+}
+
+/// A block goes to the node before it goes into the books. Whoever kills the pool in between takes nothing from its
+/// miners.
+#[test]
+fn blocks_found_at_the_moment_of_a_kill_are_booked() {
+    let _processor = process::processor();
+    let node = RealNode::start();
+    let mut pool = AssayPool::start(&node, &PoolSettings::default());
+    let devices =
+        [Kind::Standard, Kind::Extended].map(|kind| RecordingDevice::start(pool.addresses(), kind, 1));
+    for _ in 0..KILLS {
+        let tip = node.tip();
+        wait_until("another block", Duration::from_secs(60), || node.tip() != tip);
+        pool.kill();
+        pool.restart();
+    }
+    devices.map(RecordingDevice::stop);
+    wait_until_pool_follows(&pool, &node);
+    wait_until_books_follow(&pool, &node);
 }
 
 /// Every device has had shares acknowledged since now.

@@ -11,9 +11,6 @@ use sv2::{Frame, Message};
 /// For the handshake and for answers that nothing else can come before.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The pause that a device makes while it looks for messages.
-const GLANCE: Duration = Duration::from_millis(1);
-
 /// An encrypted connection to a server that has proved its authority.
 pub struct Link {
     socket: TcpStream,
@@ -56,9 +53,11 @@ impl Link {
 
     /// Gives every frame that has arrived to `handle`, without waiting for more.
     pub fn take_frames(&mut self, handle: impl FnMut(Frame<'_>)) -> Result<()> {
-        self.socket.set_read_timeout(Some(GLANCE))?;
-        match self.read() {
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Ok(()),
+        self.socket.set_nonblocking(true)?;
+        let read = self.read();
+        self.socket.set_nonblocking(false)?;
+        match read {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
             Err(error) => Err(error),
             Ok(()) => self.open_frames(handle),
         }
@@ -66,7 +65,6 @@ impl Link {
 
     /// Waits for frames and gives them to `handle`.
     pub fn wait_for_frames(&mut self, handle: impl FnMut(Frame<'_>)) -> Result<()> {
-        self.socket.set_read_timeout(Some(PATIENCE))?;
         self.read()?;
         self.open_frames(handle)
     }
