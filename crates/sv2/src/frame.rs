@@ -63,6 +63,13 @@ impl Header {
     pub fn payload_len(&self) -> usize {
         usize::try_from(self.length).expect("24 bits fit a usize")
     }
+
+    pub(crate) fn check_limit(&self, payload_limit: u32) -> Result<(), FrameError> {
+        if self.length > payload_limit {
+            return Err(FrameError::OverLimit { len: self.length, limit: payload_limit });
+        }
+        Ok(())
+    }
 }
 
 /// One frame in plaintext.
@@ -110,18 +117,10 @@ impl<'a> Frame<'a> {
         Ok(())
     }
 
+    /// The channel id, and the payload behind it.
     pub(crate) fn forwardable(&self) -> Result<(u32, &'a [u8]), ForwardError> {
         let channel_id = self.channel_id().ok_or(ForwardError::NotForAChannel)?;
         Ok((channel_id, &self.payload[CHANNEL_ID_LEN..]))
-    }
-}
-
-impl Header {
-    pub(crate) fn check_limit(&self, payload_limit: u32) -> Result<(), FrameError> {
-        if self.length > payload_limit {
-            return Err(FrameError::OverLimit { len: self.length, limit: payload_limit });
-        }
-        Ok(())
     }
 }
 

@@ -15,6 +15,38 @@
 //!    [`extensions::ServerNegotiation`] agree on them.
 //! 4. From then on each frame is decoded by the enum of its protocol and sender, for example
 //!    [`mining::MiningFromClient`].
+//!
+//! ```
+//! use assay_sv2::{
+//!     mining::{MiningFromClient, SubmitSharesStandard},
+//!     noise::{AuthoritySecret, Identity, Initiator, Opened, Responder, Trust, Validity},
+//! };
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let (now, mut rng) = (1_790_000_000, rand::thread_rng());
+//! let identity = Identity::new(AuthoritySecret::generate(&mut rng), Validity::default(), now, &mut rng);
+//!
+//! // The handshake, one message each way.
+//! let client = Initiator::new(Trust::Authority(identity.authority()), &mut rng);
+//! let (act_2, server) = Responder::new(&identity).step(&client.act_1(), now, &mut rng)?;
+//! let (mut sealer, _) = client.finish(&act_2, now)?.split();
+//! let (_, mut opener) = server.split();
+//!
+//! // A share, sealed into what is about to be sent, and opened where it was received.
+//! let share = SubmitSharesStandard {
+//!     channel_id: 1, sequence_number: 0, job_id: 7, nonce: 42, ntime: 1_790_000_000, version: 0x2000_0000,
+//! };
+//! let mut wire = Vec::new();
+//! sealer.seal_message(&share, &mut wire)?;
+//! match opener.next_frame(&mut wire, 1_000)? {
+//!     Opened::Frame { frame, .. } => {
+//!         assert_eq!(MiningFromClient::decode(frame)?, MiningFromClient::SubmitSharesStandard(share));
+//!     }
+//!     Opened::NeedMore(bytes) => panic!("{bytes} bytes are needed"),
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
 #[macro_use]
 mod declare;

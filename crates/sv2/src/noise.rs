@@ -10,6 +10,7 @@ mod certificate;
 mod cipher;
 mod handshake;
 mod identity;
+mod keypair;
 mod symmetric;
 #[cfg(test)]
 mod tests;
@@ -19,7 +20,7 @@ pub use {
     authority::{AuthorityKey, AuthorityKeyError, AuthoritySecret},
     certificate::{CERTIFICATE_LEN, CLOCK_LEEWAY_SECS, Certificate, CertificateError},
     handshake::{ACT_1_LEN, ACT_2_LEN, HandshakeError, Initiator, Responder, Trust},
-    identity::{Identity, StaticKeypair, Validity},
+    identity::{Identity, Validity},
     transport::{
         MAX_CHUNK_LEN, NoiseError, Opened, Opener, SEALED_HEADER_LEN, SealError, Sealer, TAG_LEN, Transport,
         sealed_frame_len, sealed_payload_len,

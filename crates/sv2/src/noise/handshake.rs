@@ -3,7 +3,8 @@ use {
         authority::AuthorityKey,
         certificate::{CERTIFICATE_LEN, Certificate, CertificateError},
         cipher::{CipherError, TAG_LEN},
-        identity::{Identity, StaticKeypair},
+        identity::Identity,
+        keypair::Keypair,
         symmetric::SymmetricState,
         transport::Transport,
     },
@@ -60,14 +61,14 @@ impl From<CipherError> for HandshakeError {
 /// else is sent before it accepts them (NS-02, NS-19).
 pub struct Initiator {
     trust: Trust,
-    ephemeral: StaticKeypair,
+    ephemeral: Keypair,
     state: SymmetricState,
 }
 
 impl Initiator {
     /// Begins a handshake.
     pub fn new(trust: Trust, rng: &mut (impl Rng + CryptoRng)) -> Self {
-        let ephemeral = StaticKeypair::generate(rng);
+        let ephemeral = Keypair::generate(rng);
         let mut state = SymmetricState::new();
         mix_act_1(&mut state, &ephemeral.public().to_array());
         Self { trust, ephemeral, state }
@@ -145,7 +146,7 @@ impl<'i> Responder<'i> {
         let mut state = SymmetricState::new();
         mix_act_1(&mut state, act_1);
         let theirs = ElligatorSwift::from_array(*act_1);
-        let ephemeral = StaticKeypair::generate(rng);
+        let ephemeral = Keypair::generate(rng);
         let identity = self.identity.keypair();
 
         let mut act_2 = [0; ACT_2_LEN];

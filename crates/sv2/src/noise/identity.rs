@@ -2,51 +2,14 @@ use {
     super::{
         authority::{AuthorityKey, AuthoritySecret},
         certificate::Certificate,
+        keypair::Keypair,
     },
     rand::{CryptoRng, Rng},
-    secp256k1::{SECP256K1, SecretKey, ellswift::ElligatorSwift},
     std::{
         fmt,
         sync::{Mutex, PoisonError},
     },
 };
-
-/// A secret key and its public key in the 64-byte form that looks like noise.
-///
-/// Serves as a server's static key and as either side's ephemeral key.
-pub struct StaticKeypair {
-    secret: SecretKey,
-    public: ElligatorSwift,
-}
-
-impl StaticKeypair {
-    /// A new key, uniform among all there are (NS-15).
-    pub fn generate(rng: &mut (impl Rng + CryptoRng)) -> Self {
-        let secret = SecretKey::new(rng);
-        let mut randomness = [0; 32];
-        rng.fill_bytes(&mut randomness);
-        Self { secret, public: ElligatorSwift::from_seckey(SECP256K1, secret, Some(randomness)) }
-    }
-
-    pub(super) fn secret(&self) -> SecretKey {
-        self.secret
-    }
-
-    pub(super) fn public(&self) -> ElligatorSwift {
-        self.public
-    }
-
-    /// The x coordinate, which certificates are about.
-    pub fn x_only(&self) -> [u8; 32] {
-        self.secret.x_only_public_key(SECP256K1).0.serialize()
-    }
-}
-
-impl Drop for StaticKeypair {
-    fn drop(&mut self) {
-        self.secret.non_secure_erase();
-    }
-}
 
 /// For how long certificates are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +31,7 @@ impl Default for Validity {
 ///
 /// Made once and shared by all connections: a handshake needs no signature of its own.
 pub struct Identity {
-    keypair: StaticKeypair,
+    keypair: Keypair,
     authority: AuthoritySecret,
     validity: Validity,
     certificate: Mutex<Certificate>,
@@ -82,7 +45,7 @@ impl Identity {
         unix_now: u64,
         rng: &mut (impl Rng + CryptoRng),
     ) -> Self {
-        let keypair = StaticKeypair::generate(rng);
+        let keypair = Keypair::generate(rng);
         let certificate = Mutex::new(certify(&keypair, &authority, validity, unix_now));
         Self { keypair, authority, validity, certificate }
     }
@@ -103,17 +66,12 @@ impl Identity {
         *certificate
     }
 
-    pub(super) fn keypair(&self) -> &StaticKeypair {
+    pub(super) fn keypair(&self) -> &Keypair {
         &self.keypair
     }
 }
 
-fn certify(
-    keypair: &StaticKeypair,
-    authority: &AuthoritySecret,
-    validity: Validity,
-    unix_now: u64,
-) -> Certificate {
+fn certify(keypair: &Keypair, authority: &AuthoritySecret, validity: Validity, unix_now: u64) -> Certificate {
     let now = u32::try_from(unix_now).unwrap_or(u32::MAX);
     let valid_from = now.saturating_sub(validity.back_dated_secs);
     let not_valid_after = now.saturating_add(validity.lifetime_secs);

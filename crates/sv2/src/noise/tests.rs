@@ -3,6 +3,7 @@
 use {
     super::{
         cipher::{Cipher, CipherError},
+        keypair::Keypair,
         symmetric::{PROTOCOL_NAME, SymmetricState},
         *,
     },
@@ -157,7 +158,7 @@ fn secret_keys_are_drawn_again_when_out_of_range() {
     let x_only = |secret| {
         // Zero, the order, and what is above it are no keys; reducing them would favour some keys.
         let mut rng = Scripted(vec![[0; 32], order, [0xff; 32], secret, [5; 32]]);
-        let keypair = StaticKeypair::generate(&mut rng);
+        let keypair = Keypair::generate(&mut rng);
         assert!(rng.0.is_empty(), "each value was looked at once, the last for the encoding");
         keypair.x_only()
     };
