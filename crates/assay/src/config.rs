@@ -83,6 +83,8 @@ pub struct NodeSection {
     pub user: Option<String>,
     pub password: Option<String>,
     pub network: String,
+    #[serde(default = "default_patience_seconds")]
+    pub patience_seconds: u64,
 }
 
 /// `[http]`
@@ -124,6 +126,10 @@ fn default_shares_per_minute() -> u32 {
 
 fn default_min_share_hashes() -> u64 {
     1 << 16
+}
+
+fn default_patience_seconds() -> u64 {
+    600
 }
 
 impl Default for EpochsSection {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 use engine::EngineConfig;
 use node::Node;
@@ -17,6 +17,9 @@ use crate::config::{PoolFile, Resolved};
 use crate::roles::{PoolPlan, RunningPool, identity};
 use crate::shutdown::Shutdown;
 use crate::{keys, logging};
+
+/// How often the pool's threads are looked at. One that died ends the process, so that a supervisor starts it anew.
+const HEALTH_CHECK: Duration = Duration::from_secs(2);
 
 #[derive(Args)]
 pub struct Arguments {
@@ -79,12 +82,20 @@ fn serve(resolved: Resolved) -> Result<()> {
         running.pool.local_addr(),
         running.http.local_addr()
     );
-    while !shutdown.wait(Duration::from_secs(3600)) {}
+    let mut healthy = true;
+    while healthy && !shutdown.wait(HEALTH_CHECK) {
+        healthy = running.pool.is_healthy();
+    }
     tracing::info!("stopping");
     let section = &resolved.file.pool;
     if section.maintenance_host.is_some() || section.maintenance_port.is_some() {
         let host = section.maintenance_host.as_deref().unwrap_or_default();
         running.pool.reconnect(host, section.maintenance_port.unwrap_or(0));
     }
-    running.stop()
+    running.stop()?;
+    ensure!(
+        healthy,
+        "a thread of the pool died; the log says why. Nothing that was acknowledged is lost: start it again"
+    );
+    Ok(())
 }

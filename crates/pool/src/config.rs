@@ -1,5 +1,7 @@
 //! What a pool is told by its operator, as typed values.
 
+use std::time::Duration;
+
 use bitcoin::ScriptBuf;
 use work::{PayoutKey, ServerId};
 
@@ -21,6 +23,9 @@ pub struct PoolConfig {
     pub shares_per_minute: u32,
     /// The server's minimum difficulty: expected hashes of the easiest share.
     pub min_share_hashes: u64,
+    /// How long mining goes on with the last work while the node is down. Then channels are closed, so that devices go to
+    /// their next pool, and opened again when the node is back.
+    pub node_patience: Duration,
     /// Bounds of one connection and one channel.
     pub limits: ChannelLimits,
 }

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crossbeam_channel::bounded;
 use engine::{Engine, EngineConfig, StatsReader};
 use ledger::{LedgerError, LedgerHandle, Source};
-use node::{Node, NodeError, Stop};
+use node::{Node, NodeError, NodeState, Stop};
 use thiserror::Error;
-use tracing::warn;
+use tracing::{info, warn};
 use work::PrefixSpace;
 
 use crate::blocks::BlockSubmitter;
@@ -110,8 +110,8 @@ impl Pool {
         drop(solutions);
         let threads = vec![
             feed.follow(engine.handles().to_vec())?,
-            ChainFollower::start(node, ledger, config.payout_script, config.tag, stop.clone())?,
-            start_ticks(engine.handles().to_vec(), stop.clone())?,
+            ChainFollower::start(Arc::clone(&node), ledger, config.payout_script, config.tag, stop.clone())?,
+            start_ticks(engine.handles().to_vec(), Arc::clone(&node), config.node_patience, stop.clone())?,
             blocks_thread,
         ];
         Ok(Self { engine, stats, stop, threads })
@@ -130,6 +130,11 @@ impl Pool {
     /// The engine's counters.
     pub fn connections(&self) -> StatsReader {
         self.engine.stats()
+    }
+
+    /// Whether all of the pool's threads live. One that died has said why in the log; restart the process then.
+    pub fn is_healthy(&self) -> bool {
+        self.engine.is_healthy() && !self.threads.iter().any(JoinHandle::is_finished)
     }
 
     /// Asks every device to connect elsewhere under the same authority key, before maintenance (PO-14). An empty host
@@ -169,12 +174,31 @@ impl Pool {
     }
 }
 
-fn start_ticks(shards: Vec<engine::ShardHandle<Command>>, stop: Stop) -> std::io::Result<JoinHandle<()>> {
+fn start_ticks(
+    shards: Vec<engine::ShardHandle<Command>>,
+    node: Arc<dyn Node>,
+    node_patience: Duration,
+    stop: Stop,
+) -> std::io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name("ticks".to_owned()).spawn(move || {
+        let mut without_node = false;
         while !stop.wait(TICK) {
+            let down_for = match node.status().state {
+                NodeState::Down { since, .. } => since.elapsed().unwrap_or_default(),
+                NodeState::Starting | NodeState::Ready => Duration::ZERO,
+            };
+            let too_long = down_for > node_patience;
+            if too_long != without_node {
+                without_node = too_long;
+                if too_long {
+                    warn!(seconds = down_for.as_secs(), "the node is down for too long; channels are closed");
+                } else {
+                    info!("the node is back; channels may be opened");
+                }
+            }
             for shard in &shards {
                 // A shard with a full queue is busy and gets the next tick.
-                let _ = shard.try_send(Command::Tick);
+                let _ = shard.try_send(Command::Tick { paused: too_long });
             }
         }
     })

@@ -36,6 +36,9 @@ const FIRST_CHANNEL_PATIENCE: std::time::Duration = std::time::Duration::from_se
 /// Greatest frame after set-up. A mining client's longest message, SetCustomMiningJob, stays far below.
 const FRAME_LIMIT: u32 = 1 << 17;
 
+/// Why channels are closed and refused while there is no work worth doing (EC-45).
+const NO_WORK: &str = "no-work";
+
 /// What other threads tell a shard.
 pub(crate) enum Command {
     /// New work for every channel.
@@ -44,8 +47,8 @@ pub(crate) enum Command {
     Committed(Result<(), LedgerError>),
     /// A lease of extranonce prefixes, taken in advance.
     Lease(Lease),
-    /// A second went by.
-    Tick,
+    /// A second went by. `paused`: the node is down for so long that there is no work worth doing.
+    Tick { paused: bool },
     /// Clients shall connect elsewhere.
     Reconnect { host: Box<str>, port: u16 },
     /// The pool stops: take nothing more, and answer once every accepted share is durable and acknowledged.
@@ -91,6 +94,8 @@ pub(crate) struct Shard {
     /// Expected hashes of a block on the current tip.
     block_hashes: u128,
     started: std::time::Instant,
+    /// There is no work worth doing.
+    paused: bool,
     /// Set when the pool stops.
     draining: Option<Sender<()>>,
 }
@@ -126,6 +131,7 @@ impl Shard {
             spare: Some(parts.spare),
             counts: TurnCounts::default(),
             started: std::time::Instant::now(),
+            paused: false,
             draining: None,
         }
     }
@@ -220,6 +226,22 @@ impl Shard {
         }
     }
 
+    fn tick(&mut self, paused: bool, conns: &mut Connections<'_, Self>) {
+        if paused && !self.paused {
+            conns.for_each(|session, link| {
+                let Session::Mining(mining) = session else { return };
+                let ids: Vec<u32> = mining.channels().iter().map(|channel| channel.work.id()).collect();
+                for id in ids {
+                    end_channel(mining, id, NO_WORK, link, &self.stats);
+                }
+            });
+        }
+        self.paused = paused;
+        if !paused {
+            self.adjust_channels(conns);
+        }
+    }
+
     /// The prefix space that follows the present one; the next is ordered at once.
     fn next_prefix_space(&mut self) -> Option<()> {
         self.prefixes = self.spare.take()?;
@@ -251,7 +273,22 @@ fn acknowledge(channel: &mut OpenChannel, link: &mut Link<'_>) {
     }
 }
 
-/// Ends a channel from the server's side; its shares were acknowledged before (MP-69).
+/// Ends a channel from the server's side, as soon as its shares are acknowledged (MP-69).
+fn end_channel(
+    mining: &mut Mining,
+    channel_id: u32,
+    reason: &'static str,
+    link: &mut Link<'_>,
+    stats: &PoolStats,
+) {
+    match mining.channel(channel_id) {
+        Some(channel) if channel.touched || channel.waiting.is_some() => channel.closing = Some(reason),
+        Some(_) => close_by_server(mining, channel_id, reason, link, stats),
+        None => {}
+    }
+}
+
+/// Ends a channel whose shares were acknowledged.
 fn close_by_server(
     mining: &mut Mining,
     channel_id: u32,
@@ -313,7 +350,7 @@ impl Handler for Shard {
             Command::Work(update) => self.distribute(update, conns),
             Command::Committed(result) => self.committed(result, conns),
             Command::Lease(lease) => self.spare = Some(PrefixSpace::new(self.config.server_id, lease)),
-            Command::Tick => self.adjust_channels(conns),
+            Command::Tick { paused } => self.tick(paused, conns),
             Command::Reconnect { host, port } => Self::reconnect(conns, &host, port),
             Command::Drain(drained) => self.draining = Some(drained),
         }

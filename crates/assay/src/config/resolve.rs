@@ -54,7 +54,7 @@ impl PoolFile {
             24 * 365
         );
         Ok(Resolved {
-            pool: pool_config(&self.pool, self.channel_limits()?, chain)?,
+            pool: pool_config(&self, self.channel_limits()?, chain)?,
             epochs,
             node: rpc_config(&self.node, chain)?,
             ledger_path: self.data_dir.join("ledger.db"),
@@ -97,7 +97,8 @@ fn chain(network: &str) -> Result<Chain> {
     })
 }
 
-fn pool_config(section: &PoolSection, limits: ChannelLimits, chain: Chain) -> Result<PoolConfig> {
+fn pool_config(file: &PoolFile, limits: ChannelLimits, chain: Chain) -> Result<PoolConfig> {
+    let section = &file.pool;
     ensure!(
         section.tag.len() <= MAX_TAG_LEN,
         "pool.tag has {} bytes; at most {MAX_TAG_LEN} fit the coinbase beside the extranonce",
@@ -130,6 +131,7 @@ fn pool_config(section: &PoolSection, limits: ChannelLimits, chain: Chain) -> Re
         default_payout_key,
         shares_per_minute: section.shares_per_minute,
         min_share_hashes: section.min_share_hashes,
+        node_patience: Duration::from_secs(file.node.patience_seconds),
         limits,
     })
 }

@@ -98,6 +98,9 @@ impl Shard {
         rate: F32,
         max_target: [u8; 32],
     ) -> Result<NewChannel, ErrorCode<'static>> {
+        if self.paused {
+            return Err(ErrorCode::from_static(super::NO_WORK));
+        }
         if mining.channels().len() >= usize::from(self.config.limits.channels_per_connection) {
             return Err(code::CHANNEL_CAPACITY_EXHAUSTED);
         }

@@ -145,11 +145,7 @@ impl Shard {
         } else {
             return;
         };
-        if channel.touched || channel.waiting.is_some() {
-            channel.closing = Some(reason);
-        } else {
-            super::close_by_server(mining, channel_id, reason, link, &self.stats);
-        }
+        super::end_channel(mining, channel_id, reason, link, &self.stats);
     }
 
     fn refuse_unknown_channel(&self, link: &mut Link<'_>, channel_id: u32, sequence_number: u32) {
