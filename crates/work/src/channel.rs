@@ -407,7 +407,8 @@ impl Channel {
     }
 
     /// Lets vardiff look at the share rate: after shares, and about once a second without. Returns the
-    /// target if it moved: `SetTarget` is to be sent, and a fresh job if it should bite soon (MP-146).
+    /// target if it moved: `SetTarget` is to be sent, and a fresh job, without which silence cannot end
+    /// (MP-146). Not to be called while there is no work to be done: silence then means nothing.
     pub fn adjust(&mut self, now_millis: u64) -> Option<Target> {
         let before = self.target();
         let (tip, policy, max_target) = (&self.tip, &self.policy, self.max_target);

@@ -119,6 +119,13 @@ pub struct UniquePrefix([u8; UNIQUE_LEN]);
 #[error("min_extranonce_size {0}: this pool grants at most {MAX_ROLLABLE} bytes")]
 pub struct RollableTooLarge(pub u16);
 
+impl RollableTooLarge {
+    /// The `error_code` of `OpenMiningChannel.Error`.
+    pub const fn code(&self) -> &'static str {
+        "min-extranonce-size-too-large"
+    }
+}
+
 impl UniquePrefix {
     /// The bytes themselves.
     pub const fn as_bytes(&self) -> &[u8; UNIQUE_LEN] {
@@ -228,7 +235,10 @@ mod tests {
                 }
                 Err(error) => {
                     assert!(asked > 16);
-                    assert_eq!(error, RollableTooLarge(asked));
+                    assert_eq!(
+                        (error, error.code()),
+                        (RollableTooLarge(asked), "min-extranonce-size-too-large")
+                    );
                 }
             }
         }

@@ -68,6 +68,13 @@ pub enum IdentityError {
     NotOnCurve,
 }
 
+impl IdentityError {
+    /// The `error_code` of `OpenMiningChannel.Error` (EC-07).
+    pub const fn code(&self) -> &'static str {
+        "invalid-user-identity"
+    }
+}
+
 impl PayoutKey {
     /// The key with these 32 bytes, if they are an x coordinate of the curve.
     pub fn from_bytes(bytes: [u8; 32]) -> Result<Self, IdentityError> {

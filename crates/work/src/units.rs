@@ -104,6 +104,13 @@ pub enum HashRateError {
     Negative,
 }
 
+impl HashRateError {
+    /// The `error_code` of `OpenMiningChannel.Error` and `UpdateChannel.Error` (EC-08, EC-17).
+    pub const fn code(&self) -> &'static str {
+        "invalid-nominal-hashrate"
+    }
+}
+
 impl HashRate {
     /// No device is attached, or nobody knows.
     pub const ZERO: Self = Self(0);
@@ -186,13 +193,14 @@ mod tests {
         assert_eq!([HashRate::new(u64::MAX), HashRate::new(1)].into_iter().sum::<HashRate>().get(), u64::MAX);
     }
 
-    // proves: MP-41 AM-03
+    // proves: MP-41 AM-03 EC-08 EC-17
     #[test]
     fn a_rate_that_is_no_number_is_refused() {
         for rate in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             assert_eq!(HashRate::from_f32(rate), Err(HashRateError::NotFinite));
         }
         assert_eq!(HashRate::from_f32(-1.0), Err(HashRateError::Negative));
+        assert_eq!(HashRateError::Negative.code(), "invalid-nominal-hashrate");
         assert_eq!(HashRate::from_f32(-0.0), Ok(HashRate::ZERO));
         assert_eq!(HashRate::from_f32(0.5), Ok(HashRate::ZERO));
         assert_eq!(HashRate::from_f32(1e12), Ok(HashRate::new(999_999_995_904)));

@@ -6,6 +6,10 @@
 //! faults depends on the order of its checks, so a share has at most one.
 
 use {
+    assay_work::{
+        Accepted, Channel, ExtendedShare, Extranonce, FULL_LEN, HashRate, Job, JobParts, Now, Policy,
+        Rejection, Request, StandardShare, Target, Tip, job,
+    },
     bitcoin::{Amount, CompactTarget, ScriptBuf, TxOut, hashes::Hash},
     channels_sv2::{
         extranonce_manager::ExtranonceAllocator,
@@ -19,10 +23,6 @@ use {
     proptest::{collection::vec, prelude::*},
     std::sync::Arc,
     template_distribution_sv2::{NewTemplateOwned, SetNewPrevHashOwned},
-    work::{
-        Channel, ExtendedShare, Extranonce, FULL_LEN, HashRate, Job, JobParts, Now, Policy, Request,
-        StandardShare, Target, Tip, job,
-    },
 };
 
 /// Every 256th hash is a block.
@@ -230,7 +230,7 @@ impl Pair {
         &self,
         share: &StandardShare,
         rolled: &[u8],
-        ours: Result<work::Accepted, work::Rejection>,
+        ours: Result<Accepted, Rejection>,
         theirs: Result<ShareValidationResult, ShareValidationError>,
     ) -> Result<(), TestCaseError> {
         use ShareValidationError as E;
@@ -248,7 +248,10 @@ impl Pair {
                 | E::BadExtranonceSize(code),
             ) => {
                 prop_assert!(ours.is_err(), "they refuse {share:?} as {code}");
-                prop_assert_eq!(ours.unwrap_err().code(), code);
+                let ours = ours.unwrap_err();
+                // Theirs remembers as stale what the last tip change killed; ours a few more.
+                let forgotten = matches!(ours, Rejection::Stale(_)) && code == "invalid-job-id";
+                prop_assert!(forgotten || ours.code() == code, "{ours:?}, they say {code}");
                 return Ok(());
             }
             Err(error) => return Err(TestCaseError::fail(format!("{error:?}"))),
@@ -266,7 +269,7 @@ impl Pair {
             prop_assert_eq!((block.header, block.hash), (header, their_hash.to_byte_array()));
             let coinbase: bitcoin::Transaction = bitcoin::consensus::deserialize(&coinbase).unwrap();
             let root = job::merkle_root(coinbase.compute_txid().to_byte_array(), job.merkle_path());
-            prop_assert_eq!(root, block.header[36..68]);
+            prop_assert_eq!(&root[..], &block.header[36..68]);
         }
         Ok(())
     }
@@ -341,7 +344,8 @@ proptest! {
 fn both_accept_shares_and_find_blocks() {
     let mut pair = Pair::new();
     for nonce in 0..2000 {
-        let share = StandardShare { sequence_number: nonce, job_id: 1, nonce, ntime: MIN_NTIME, version: VERSION };
+        let share =
+            StandardShare { sequence_number: nonce, job_id: 1, nonce, ntime: MIN_NTIME, version: VERSION };
         let rolled = vec![1; pair.extended.rollable().into()];
         pair.submit(share, &rolled).unwrap();
     }

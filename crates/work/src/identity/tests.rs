@@ -25,8 +25,10 @@ fn all_three_forms_are_read() {
     assert_eq!(PayoutKey::from(g().to_x_only()), g());
 }
 
+// proves: EC-07
 #[test]
 fn mistakes_are_named() {
+    assert_eq!(IdentityError::NotAKey.code(), "invalid-user-identity");
     #[track_caller]
     fn case(text: &str, error: IdentityError) {
         assert_eq!(UserIdentity::from_bytes(text.as_bytes()), Err(error));
