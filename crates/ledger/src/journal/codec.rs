@@ -19,7 +19,7 @@ const PARAMS_CHANGED: u8 = 9;
 const LEASE_TAKEN: u8 = 10;
 
 /// Keys that a decoder remembers, so that each is checked against the curve once and not once a row.
-const KNOWN_KEYS_MAX: usize = 1 << 16;
+const KNOWN_KEYS_MAX: usize = 1 << 18;
 
 /// Bytes that are no event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]

@@ -137,6 +137,6 @@ mod tests {
         let row = Row::append(&mut head, &Event::EpochFrozen(Epoch(3)));
         assert_eq!(row.payload, [1, 3]);
         assert_eq!(head.sequence, 3);
-        assert_eq!(head.hash.to_string(), "GOLDEN");
+        assert_eq!(head.hash.to_string(), "4e581260cdd7f75d05f95072850dc812c829a5950e0d4ae59c85f710f35144b0");
     }
 }

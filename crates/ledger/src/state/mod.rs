@@ -23,7 +23,7 @@ use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 pub use tables::{Inconsistent, Tables};
 #[cfg(test)]
-pub(crate) use tests::test_key;
+pub(crate) use tests::{SOURCE, test_hash, test_key};
 use work::{Ehash, Lease, PayoutKey};
 
 /// Sums over all blocks and epochs: `pots + carry + fees = rewards`.

@@ -6,7 +6,7 @@ use crate::{
     Totals,
     journal::{ChainHash, Decoder, Head, Row},
 };
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, types::FromSql};
+use rusqlite::{Connection, OpenFlags, Transaction, types::FromSql};
 use std::path::Path;
 use work::{Ehash, PayoutKey};
 

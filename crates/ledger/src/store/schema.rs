@@ -54,7 +54,7 @@ CREATE TABLE credits (
     amount INTEGER NOT NULL,
     PRIMARY KEY (epoch, key)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX credits_by_key ON credits (key, epoch, amount);
+CREATE INDEX credits_by_key ON credits (key, epoch);
 CREATE TABLE blocks (
     hash BLOB PRIMARY KEY,
     prev_hash BLOB,

@@ -87,7 +87,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
-        Options { tick: Duration::ZERO, queue: 4096, fold_rows: 1 << 16, fold_age: Duration::from_secs(10) }
+        Options { tick: Duration::ZERO, queue: 4096, fold_rows: 1 << 15, fold_age: Duration::from_secs(10) }
     }
 }
 
