@@ -33,14 +33,18 @@ const MERKLE_PATH: [[u8; 32]; 2] = [[1; 32], [2; 32]];
 
 /// Work as a session makes it, for job 7; the share target is the network target.
 pub(crate) fn work(kind: Kind, version_rolling: bool, nbits: u32) -> Work {
+    versioned(0x2000_0000, kind, version_rolling, nbits)
+}
+
+fn versioned(version: u32, kind: Kind, version_rolling: bool, nbits: u32) -> Work {
     let tip = Arc::new(Tip::new([3; 32], nbits, 1_700_000_000).unwrap());
     let mut channel = ClientChannel::new(kind, &[7; 4], tip.network_target()).unwrap();
     match kind {
-        Kind::Standard => channel.standard_job(7, 0x2000_0000, version_rolling, [0xaa; 32], None, 0).unwrap(),
+        Kind::Standard => channel.standard_job(7, version, version_rolling, [0xaa; 32], None, 0).unwrap(),
         Kind::Extended { rollable } => {
             let job = Job::new(JobParts {
                 id: 7,
-                version: 0x2000_0000,
+                version,
                 version_rolling_allowed: version_rolling,
                 coinbase_prefix: coinbase_prefix(4 + rollable),
                 coinbase_suffix: COINBASE_SUFFIX.to_vec(),
@@ -119,12 +123,12 @@ proptest! {
 
     // proves: MP-04 MP-89 MP-118
     #[test]
-    fn only_bip323_bits_of_the_version_change(bits in 0u32..1 << 24) {
-        let work = work(Kind::Standard, true, HALF);
+    fn only_bip323_bits_of_the_version_change(version in any::<u32>(), bits in 0u32..1 << 24) {
+        let work = versioned(version, Kind::Standard, true, HALF);
         let part = Part { extranonce: 0, version_bits: bits, ntime: 0, first_nonce: 0, nonces: 1 };
         let rolled = work.rolled_version(&part);
-        prop_assert_eq!((rolled ^ 0x2000_0000) & !0x1fff_ffe0, 0);
-        prop_assert_eq!((rolled ^ 0x2000_0000) >> 5, bits);
+        prop_assert_eq!((rolled ^ version) & !0x1fff_ffe0, 0);
+        prop_assert_eq!((rolled ^ version) >> 5, bits);
         prop_assert_eq!(&work.header(&part).0[..4], &rolled.to_le_bytes());
     }
 }

@@ -91,7 +91,6 @@ fn a_server_that_never_sends_a_valid_pair_is_left() {
     assert!(matches!(script.end, Some(End::Silent(_))));
 }
 
-// proves: MP-108
 #[test]
 fn a_reorganisation_is_a_block_like_any_other() {
     let mut script = Script::mining(config(ChannelKind::Standard));
@@ -117,7 +116,7 @@ fn a_target_holds_for_jobs_that_become_active_later() {
     assert_eq!(script.session.targets().unwrap().0, target(0x1f));
 }
 
-// proves: MP-144 MP-102 MP-159 MD-02 MP-156
+// proves: MP-144 MP-159 MD-02 MP-156
 #[test]
 fn messages_to_the_group_are_messages_to_the_channel() {
     for kind in [ChannelKind::Standard, ChannelKind::Extended] {
@@ -154,7 +153,6 @@ fn the_first_pair_may_come_to_the_channel_and_later_ones_to_the_group() {
     }
 }
 
-// proves: MP-24 MP-150
 #[test]
 fn a_device_with_standard_jobs_only_has_no_group() {
     let mut settings = config(ChannelKind::Standard);
@@ -315,7 +313,7 @@ fn what_cannot_be_read_or_does_not_belong_here_ends_the_connection() {
     }
 }
 
-// proves: RC-01 RC-10 SM-10 RC-06
+// proves: RC-01 RC-10 SM-10
 #[test]
 fn a_reconnect_waits_for_pending_shares_and_names_the_place() {
     let mut script = Script::mining(config(ChannelKind::Standard));
@@ -402,6 +400,7 @@ fn a_changed_endpoint_is_asked_again_for_extensions_and_mining_goes_on() {
     assert!(with_worker(&mut script).is_some());
 }
 
+// proves: LIM-23
 #[test]
 fn the_pool_is_told_when_the_hash_rate_is_another() {
     let mut script = Script::mining(config(ChannelKind::Standard));

@@ -82,7 +82,7 @@ fn nothing_is_hashed_before_there_is_a_job() {
     }
 }
 
-// proves: MP-36 MP-51
+// proves: MP-51
 #[test]
 fn replies_to_other_requests_are_not_taken() {
     let mut script = Script::new(config(ChannelKind::Standard));
@@ -107,7 +107,7 @@ fn a_version_that_was_not_offered_ends_the_connection() {
     assert!(matches!(script.end, Some(End::Protocol(_))));
 }
 
-// proves: CM-18 SM-03
+// proves: SM-03
 #[test]
 fn nothing_but_a_reply_may_come_before_the_setup() {
     let mut script = Script::new(config(ChannelKind::Standard));
@@ -200,7 +200,7 @@ fn who_wants_no_extension_asks_for_none() {
     script.sent(|_: OpenExtendedMiningChannel<'_>| ());
 }
 
-// proves: EX-05 EX-06 EX-07 EX-16 SM-06 SM-07 WH-06
+// proves: EX-05 EX-06 EX-07 SM-06 SM-07 WH-06
 #[test]
 fn extensions_are_asked_for_first_and_the_reply_is_awaited() {
     let mut script = asking();
@@ -262,7 +262,6 @@ fn silence_on_extensions_is_tried_twice_and_then_avoided() {
     script.sent(|_: OpenExtendedMiningChannel<'_>| ());
 }
 
-// proves: MP-42 MP-43
 #[test]
 fn an_extranonce_that_is_too_short_or_too_long_is_not_accepted() {
     for (size, prefix, good) in [(4, 28, true), (3, 16, false), (8, 25, false), (32, 0, true)] {

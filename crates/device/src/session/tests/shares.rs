@@ -81,7 +81,7 @@ fn the_worker_is_named_in_every_share_or_in_none() {
     }
 }
 
-// proves: MD-07 SM-22
+// proves: MD-07
 #[test]
 fn late_results_are_submitted_while_the_block_is_the_same() {
     let mut script = Script::mining(config(ChannelKind::Standard));
@@ -113,7 +113,6 @@ fn a_share_is_checked_against_the_target_of_its_own_job() {
     assert_eq!(script.sent_share().job_id, 1, "the target of job 1 still holds for job 1");
 }
 
-// proves: MP-149
 #[test]
 fn a_block_is_submitted_even_if_the_target_is_harder_than_the_networks() {
     let mut script = Script::open(config(ChannelKind::Standard));
@@ -128,7 +127,7 @@ fn a_block_is_submitted_even_if_the_target_is_harder_than_the_networks() {
     assert!(script.events.contains(&DeviceEvent::BlockFound { hash: block.hash }));
 }
 
-// proves: MP-129 MP-130
+// proves: MP-129
 #[test]
 fn batches_are_added_up_and_credited_by_the_job_s_target() {
     let mut script = Script::mining(config(ChannelKind::Standard));
