@@ -37,7 +37,8 @@ const TAG: &str = "assay";
 fn template(id: u64, future_template: bool) -> NewTemplateOwned {
     let mut outputs = vec![0, 0, 0, 0, 0, 0, 0, 0, 38, 0x6a, 0x24, 0xaa, 0x21, 0xa9, 0xed];
     outputs.extend([7; 32]);
-    let path: Vec<_> = (0..id as u8 % 5).map(|level| [level; 32].into()).collect();
+    let levels = u8::try_from(id % 5).unwrap();
+    let path: Vec<_> = (0..levels).map(|level| [level; 32].into()).collect();
     NewTemplateOwned {
         template_id: id,
         future_template,
