@@ -235,7 +235,7 @@ pub enum Refusal {
         open: Epoch,
     },
     /// The epoch is in another state than this needs.
-    #[error("epoch {epoch} is {state}, but only a {wanted} epoch can be {action}")]
+    #[error("epoch {epoch} is {state}, but only one that is {wanted} can be {action}")]
     EpochState {
         /// The epoch asked for.
         epoch: Epoch,

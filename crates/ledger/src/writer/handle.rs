@@ -125,7 +125,7 @@ impl LedgerHandle {
     }
 
     /// Hands over an event. `done` is called once, on the writer's thread, when the event is durable or has failed;
-    /// it must be short and must not wait for the ledger. Blocks only while [`super::Options::queue`] requests wait.
+    /// it must be short, must not wait for the ledger, and must not panic, which would end the writer. Blocks only while [`super::Options::queue`] requests wait.
     pub fn submit(&self, event: Event, done: impl FnOnce(Result<Receipt, LedgerError>) + Send + 'static) {
         let done = Completion::new(done);
         // A request that cannot be sent is dropped, and tells so itself.

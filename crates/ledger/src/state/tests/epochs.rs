@@ -52,7 +52,11 @@ fn what_cannot_be_done_says_why() {
     let state = &mut play.state;
     case(state, &retire(5, 0), "epoch 5 is not closed yet");
     case(state, &retire(9, 0), "epoch 9 is not closed yet");
-    case(state, &retire(1, 0), "epoch 1 is accruing, but only a redeemable or frozen epoch can be retired");
+    case(
+        state,
+        &retire(1, 0),
+        "epoch 1 is accruing, but only one that is redeemable or frozen can be retired",
+    );
     case(state, &Event::EpochFrozen(Epoch(1)), "cannot be frozen before block");
     case(state, &Event::EpochFrozen(Epoch(5)), "epoch 5 is not closed yet");
     case(state, &Event::Created(SMALL), "exists already");
@@ -60,7 +64,11 @@ fn what_cannot_be_done_says_why() {
     play.tip(12);
     let state = &mut play.state;
     case(state, &retire(1, 251), "epoch 1 has 250 msat left, but 251 msat were to be swept");
-    case(state, &Event::EpochFrozen(Epoch(1)), "epoch 1 is redeemable, but only a accruing or settling");
+    case(
+        state,
+        &Event::EpochFrozen(Epoch(1)),
+        "epoch 1 is redeemable, but only one that is accruing or settling",
+    );
     state.apply(&retire(1, 250)).unwrap();
     case(state, &retire(1, 0), "epoch 1 is retired");
 }
