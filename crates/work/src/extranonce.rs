@@ -191,7 +191,7 @@ impl PrefixSpace {
 mod tests {
     use {super::*, std::collections::HashSet};
 
-    // proves: MP-02 PO-04
+    // proves: MP-02
     #[test]
     fn prefixes_differ_between_channels_leases_and_servers() {
         let mut seen = HashSet::new();

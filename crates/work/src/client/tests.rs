@@ -122,7 +122,7 @@ fn ntime_rolls_with_the_time_since_the_message() {
     }
 }
 
-// proves: MP-09 MP-90 MP-91
+// proves: MP-09 MP-91
 #[test]
 fn a_standard_channel_understands_jobs_of_its_group() {
     let mut channel = standard();

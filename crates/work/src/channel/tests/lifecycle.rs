@@ -48,7 +48,7 @@ fn a_full_extranonce_fits_the_protocol() {
     assert_eq!(error.code(), "min-extranonce-size-too-large");
 }
 
-// proves: SM-12 SM-14 MP-46 MP-47 CW-03
+// proves: SM-12 SM-14
 #[test]
 fn the_first_job_must_be_a_future_one() {
     for mut channel in [standard_with(Policy::default()), extended_with(Policy::default())] {

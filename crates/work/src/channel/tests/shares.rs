@@ -32,7 +32,7 @@ fn a_share_meets_its_target_and_earns_what_the_target_says() {
     }
 }
 
-// proves: MP-136 MP-123 MP-149 CW-36
+// proves: MP-123 MP-149
 #[test]
 fn a_block_comes_with_all_that_it_takes_to_submit_it() {
     for mut channel in both() {
