@@ -54,6 +54,8 @@ pub struct Record {
     pub extranonces: Vec<Vec<u8>>,
     /// Codes of refused shares with their number.
     pub refused: BTreeMap<String, u64>,
+    /// Jobs that were the same work as the job before them, under another id.
+    pub repeated_jobs: u64,
     /// What the pool must never do.
     pub faults: Vec<String>,
     /// Connections that came as far as mining.
@@ -245,7 +247,10 @@ impl Session<'_> {
         let Session { link, channels, record, .. } = self;
         let mut handle = |frame: Frame<'_>| {
             let message = MiningFromServer::decode(frame).expect("the pool sends valid messages");
-            take(message, channels, keys, &mut record.lock().expect("not poisoned"));
+            let mut record = record.lock().expect("not poisoned");
+            take(message, channels, keys, &mut record);
+            let repeated = channels.iter_mut().map(|(channel, _)| channel.take_repeated_work().len() as u64);
+            record.repeated_jobs += repeated.sum::<u64>();
         };
         if wait { link.wait_for_frames(&mut handle) } else { link.take_frames(&mut handle) }
     }

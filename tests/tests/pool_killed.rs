@@ -66,7 +66,9 @@ fn blocks_found_at_the_moment_of_a_kill_are_booked() {
         pool.kill();
         pool.restart();
     }
-    devices.map(RecordingDevice::stop);
+    for device in devices {
+        device.stop();
+    }
     wait_until_pool_follows(&pool, &node);
     wait_until_books_follow(&pool, &node);
 }
@@ -94,7 +96,8 @@ fn assert_books_agree(record: &Record, pool: &AssayPool) {
             "{key}: {credited} credited of {account:?}: shares count twice"
         );
     }
-    // The tip changes under shares in flight now and then. Nothing else may be wrong with them.
-    let refused: u64 = record.refused.values().sum();
-    assert!(refused * 20 <= record.acknowledged_shares(), "{:?}", record.refused);
+    // The tip changes under shares in flight now and then. Nothing else is wrong with them.
+    let stale = record.refused.get("stale-share").copied().unwrap_or(0);
+    assert_eq!(record.refused.values().sum::<u64>(), stale, "{:?}", record.refused);
+    assert!(stale * 20 <= record.acknowledged_shares(), "{stale} of {}", record.acknowledged_shares());
 }

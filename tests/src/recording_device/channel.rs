@@ -51,6 +51,7 @@ pub struct Channel {
     future: HashMap<u32, Job>,
     active: Option<Active>,
     next_sequence_number: u32,
+    repeated_work: Vec<u32>,
     /// eHash of each share that the server has not answered yet.
     unanswered: BTreeMap<u32, u64>,
 }
@@ -72,6 +73,7 @@ struct Job {
 struct Active {
     job: Job,
     ntime: u32,
+    header: [u8; 80],
     search: Search,
     next_nonce: u32,
     target: bitcoin::Target,
@@ -103,6 +105,7 @@ impl Channel {
             future: HashMap::new(),
             active: None,
             next_sequence_number: 0,
+            repeated_work: Vec::new(),
             unanswered: BTreeMap::new(),
         }
     }
@@ -164,9 +167,21 @@ impl Channel {
         let tip = self.tip.expect("a job is active only after the first SetNewPrevHash");
         let network = Target::from_compact(tip.nbits).expect("the network's target is valid");
         let credit = Target::credit(Target::from_le_bytes(self.target), network).get();
-        let search = Search::new(&job.header(tip, ntime));
-        let target = bitcoin::Target::from_le_bytes(self.target);
-        self.active = Some(Active { job, ntime, search, next_nonce: 0, target, credit });
+        let header = job.header(tip, ntime);
+        let before = self.active.as_ref().filter(|before| before.header == header);
+        if before.is_some() {
+            self.repeated_work.push(job.id);
+        }
+        // No header is searched twice, whatever its job is called.
+        let next_nonce = before.map_or(0, |before| before.next_nonce);
+        let (search, target) = (Search::new(&header), bitcoin::Target::from_le_bytes(self.target));
+        self.active = Some(Active { job, ntime, header, search, next_nonce, target, credit });
+    }
+
+    /// Ids of jobs that were the same work as the job before them, since the last call. A device that starts every
+    /// job from nonce 0, as hardware does, finds nothing but duplicates on them.
+    pub fn take_repeated_work(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.repeated_work)
     }
 
     /// Searches the next `nonces` headers of the active job and books every share in them to `account`.
@@ -207,7 +222,7 @@ impl Channel {
     pub fn refuse(&mut self, error: &SubmitSharesError<'_>, account: &mut Account) -> String {
         let credit = self.unanswered.remove(&error.sequence_number);
         account.submitted -= credit.unwrap_or(0);
-        if credit.is_some() { format!("{:?}", error.error_code) } else { format!("refused twice: {error:?}") }
+        if credit.is_some() { error.error_code.to_string() } else { format!("refused twice: {error:?}") }
     }
 }
 
