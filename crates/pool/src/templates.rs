@@ -103,10 +103,12 @@ impl TemplateFeed {
     fn update(&mut self, template: Template) -> Result<Option<Arc<WorkUpdate>>, UpdateError> {
         let height = template.height;
         let min_ntime = template.cur_time.max(template.min_time);
-        let basis = Arc::new(Basis::new(template, &self.config.payout_script, &self.config.tag)?);
+        let job_id = self.job_ids.next();
+        let basis = Basis::new(template, &self.config.payout_script, &self.config.tag, job_id)?;
+        let basis = Arc::new(basis);
         let same_work = self.current.as_ref().is_some_and(|before| basis.same_work(before));
         let new_block = !self.current.as_ref().is_some_and(|before| basis.same_tip(before));
-        let update = WorkUpdate::new(Arc::clone(&basis), self.job_ids.next(), min_ntime, new_block)?;
+        let update = WorkUpdate::new(Arc::clone(&basis), job_id, min_ntime, new_block)?;
         self.stats.template(unix_seconds(), height);
         self.current = Some(basis);
         if same_work {

@@ -50,24 +50,31 @@ pub(crate) enum UpdateError {
 
 impl Basis {
     /// The coinbase pays `payout_script` everything and carries `tag`.
+    ///
+    /// Behind the tag stands `number`, which no other basis of this process has: after a reorganisation
+    /// back to a tip that was left, the same template makes other headers, so that shares of before cannot
+    /// be sent again. (Within a tip the channel's duplicate filter sees to that, across restarts the
+    /// extranonce's lease.)
     pub(crate) fn new(
         template: Template,
         payout_script: &ScriptBuf,
         tag: &[u8],
+        number: u32,
     ) -> Result<Self, UpdateError> {
         let outputs: Vec<TxOut> = template.pay_all(payout_script.clone());
-        let coinbase = template.coinbase(FULL_LEN, tag, &outputs)?;
+        let tag = [tag, &number.to_le_bytes()].concat();
+        let coinbase = template.coinbase(FULL_LEN, &tag, &outputs)?;
         Ok(Self { template, coinbase })
     }
 
-    /// Whether a job on `other` would be the same work.
+    /// Whether a job on `other` would be the same work, but for the number in its coinbase.
     pub(crate) fn same_work(&self, other: &Self) -> bool {
         let (ours, theirs) = (&self.template, &other.template);
         self.same_tip(other)
             && ours.version == theirs.version
             && ours.merkle_path == theirs.merkle_path
-            && self.coinbase.prefix == other.coinbase.prefix
-            && self.coinbase.suffix == other.coinbase.suffix
+            && ours.coinbase_value == theirs.coinbase_value
+            && ours.witness_commitment == theirs.witness_commitment
     }
 
     /// Whether both build on one block. A change of nbits or of the earliest time alone counts as another tip, since
