@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use assay_system_tests::assay::{AssayPool, PoolSettings, payout_key};
+use assay_system_tests::assay::{AssayPool, PoolSettings, number, payout_key};
 use assay_system_tests::process;
 use assay_system_tests::real_node::RealNode;
 use assay_system_tests::signet::{PREPARED_HEIGHT, payout_script};
@@ -30,28 +30,29 @@ fn mine_through(channels: Channels) {
     let key = payout_key();
     let translator = Translator::start(&pool, &key, channels);
 
-    let mut tallies = Vec::new();
-    for rolling in [VersionRolling::Negotiated, VersionRolling::Never] {
-        let mut miner = Sv1Miner::connect(translator.address(), "whoever.rig", rolling);
-        let before = node.height();
-        tallies.push(miner.mine_until("twenty shares and a block", MINING, |tally| {
-            tally.accepted >= 20 && tally.blocks >= 1
-        }));
-        wait_until("the node has the block", Duration::from_secs(10), || node.height() > before);
-    }
+    let rolling = [VersionRolling::Negotiated, VersionRolling::Never];
+    let miners = rolling.map(|rolling| Sv1Miner::connect(translator.address(), "whoever.rig", rolling));
+    let expected = if channels == Channels::Aggregated { 1 } else { miners.len() };
+    assert_eq!(pool.health().map(|health| number(&health["channels"])), Some(expected as u64));
+    let tallies: Vec<Tally> = std::thread::scope(|scope| {
+        let mining = miners.map(|mut miner| {
+            scope.spawn(move || {
+                miner.mine_until("twenty shares and a block", MINING, |tally| {
+                    tally.accepted >= 20 && tally.blocks >= 1
+                })
+            })
+        });
+        mining.map(|thread| thread.join().expect("the miner found what it was to find")).into()
+    });
+    wait_until("the node has a block", Duration::from_secs(10), || node.height() > PREPARED_HEIGHT);
 
     for height in PREPARED_HEIGHT + 1..=node.height() {
         assert_eq!(node.block(height).txdata[0].output[0].script_pubkey, payout_script());
     }
-    assert!(tallies.iter().all(few_refused), "{tallies:?}");
-    assert!(pool.total_credit(&key) > 0, "{}", translator.log());
-    // A miner hears of its own block a moment after the pool does.
+    // Work for a block that was just replaced is refused, nothing else.
+    assert!(tallies.iter().all(|tally| tally.refused.len() * 4 <= tally.accepted as usize), "{tallies:?}");
     let shares = |verdict: &str| pool.metric(&format!("assay_shares_{verdict}_total"));
-    assert!(shares("rejected") * 10 <= shares("accepted"), "{}", pool.page("/metrics").unwrap_or_default());
+    assert!(shares("rejected") * 4 <= shares("accepted"), "{}", pool.page("/metrics").unwrap_or_default());
+    assert!(pool.total_credit(&key) > 0, "{}", translator.log());
     pool.verify_ledger();
-}
-
-/// Work for a block that was just replaced may be refused, nothing else.
-fn few_refused(tally: &Tally) -> bool {
-    tally.refused.len() <= 2
 }
