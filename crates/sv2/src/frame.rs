@@ -109,7 +109,7 @@ impl<'a> Frame<'a> {
     ///
     /// Refuses a frame without a channel id: it was for this hop, and is not to be passed on.
     pub fn forward(&self, channel_id: u32, out: &mut Vec<u8>) -> Result<(), ForwardError> {
-        let (_, rest) = self.forwardable()?;
+        let rest = self.behind_channel_id().ok_or(ForwardError::NotForAChannel)?;
         let header = self.header.to_bytes()?;
         out.extend_from_slice(&header);
         out.extend_from_slice(&channel_id.to_le_bytes());
@@ -117,10 +117,9 @@ impl<'a> Frame<'a> {
         Ok(())
     }
 
-    /// The channel id, and the payload behind it.
-    pub(crate) fn forwardable(&self) -> Result<(u32, &'a [u8]), ForwardError> {
-        let channel_id = self.channel_id().ok_or(ForwardError::NotForAChannel)?;
-        Ok((channel_id, &self.payload[CHANNEL_ID_LEN..]))
+    /// The payload behind the channel id.
+    pub(crate) fn behind_channel_id(&self) -> Option<&'a [u8]> {
+        self.channel_id().map(|_| &self.payload[CHANNEL_ID_LEN..])
     }
 }
 

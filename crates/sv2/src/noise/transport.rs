@@ -129,8 +129,8 @@ impl Sealer {
         }
         let start = out.len();
         out.extend_from_slice(&[0; SEALED_HEADER_LEN]);
-        match (channel_id, frame.forwardable()) {
-            (Some(channel_id), Ok((_, rest))) => {
+        match (channel_id, frame.behind_channel_id()) {
+            (Some(channel_id), Some(rest)) => {
                 out.extend_from_slice(&channel_id.to_le_bytes());
                 out.extend_from_slice(rest);
             }
