@@ -13,6 +13,7 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::logging;
+use crate::output;
 use crate::shutdown::Shutdown;
 use scene::Scene;
 
@@ -51,9 +52,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let summary = scene.tear_down()?;
     result?;
     if arguments.json {
-        println!("{}", summary.json());
+        output::line(summary.json());
     } else {
-        println!("{}", summary.text());
+        output::line(summary.text());
     }
     Ok(if summary.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -14,6 +14,7 @@ use sv2::noise::{AuthorityKey, AuthoritySecret};
 use work::PayoutKey;
 
 use crate::config::PoolFile;
+use crate::output;
 
 /// Name of the authority's secret in the data directory.
 const AUTHORITY_FILE: &str = "authority.key";
@@ -64,9 +65,9 @@ fn show_authority(arguments: Authority) -> Result<()> {
         (None, None) => anyhow::bail!("name the data directory: --data-dir DIR or --config FILE"),
     };
     let secret = authority(&data_dir)?;
-    println!("authority key: {}", secret.public());
+    output::line(format_args!("authority key: {}", secret.public()));
     if arguments.secret {
-        println!("secret: {}", secret.to_text().as_str());
+        output::line(format_args!("secret: {}", secret.to_text().as_str()));
     }
     Ok(())
 }
@@ -76,11 +77,13 @@ fn make_payout(json: bool) {
     let key = PayoutKey::from(pair.x_only_public_key().0);
     let secret = pair.display_secret();
     if json {
-        println!("{}", json!({ "payout_key": key.to_string(), "secret": secret.to_string() }));
+        output::line(json!({ "payout_key": key.to_string(), "secret": secret.to_string() }));
     } else {
-        println!("payout key: {key}");
-        println!("secret:     {secret}");
-        println!("Mine with the payout key as user name. Keep the secret: whoever has it owns the eHash.");
+        output::line(format_args!("payout key: {key}"));
+        output::line(format_args!("secret:     {secret}"));
+        output::line(
+            "Mine with the payout key as user name. Keep the secret: whoever has it owns the eHash.",
+        );
     }
 }
 

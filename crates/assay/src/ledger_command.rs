@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 
 use crate::config::PoolFile;
+use crate::output;
 
 #[derive(Args)]
 pub struct Arguments {
@@ -48,9 +49,9 @@ fn verify(arguments: &Verify) -> Result<ExitCode> {
     let report =
         ledger::verify(&path).with_context(|| format!("the ledger {} cannot be read", path.display()))?;
     if arguments.json {
-        println!("{}", serde_json::to_string(&report)?);
+        output::line(serde_json::to_string(&report)?);
     } else {
-        println!("{report}");
+        output::line(&report);
     }
     Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -1,5 +1,7 @@
 //! Log lines: on standard error, for operators; `ASSAY_LOG` chooses what (default `info`).
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 
 /// How log lines are written.
@@ -16,7 +18,10 @@ pub enum LogFormat {
 /// Starts logging; `default_filter` holds unless `ASSAY_LOG` says otherwise.
 pub fn start(format: LogFormat, default_filter: &str) {
     let filter = EnvFilter::try_from_env("ASSAY_LOG").unwrap_or_else(|_| EnvFilter::new(default_filter));
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     // A second start, as in tests that run several roles, keeps the first subscriber.
     let _ = match format {
         LogFormat::Text => lines.try_init(),

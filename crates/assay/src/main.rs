@@ -10,6 +10,7 @@ mod ledger_command;
 mod logging;
 mod metrics;
 mod mine;
+mod output;
 mod pool_command;
 mod roles;
 mod shutdown;

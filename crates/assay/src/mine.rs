@@ -1,8 +1,8 @@
 //! `assay mine`: a CPU mining device.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -12,10 +12,14 @@ use serde_json::json;
 use work::HashRate;
 
 use crate::amount;
+use crate::output;
 use crate::shutdown::Shutdown;
 
-/// How often the live line is drawn on a terminal.
-const LIVE_LINE: Duration = Duration::from_millis(500);
+/// How often events are looked for, and the live line is drawn on a terminal.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// To the start of the line, and away with it.
+const CLEAR_LINE: &str = "\r\x1b[2K";
 
 /// How often a plain line is written elsewhere.
 const PLAIN_LINE: Duration = Duration::from_secs(10);
@@ -80,9 +84,9 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
     }
     let stats = handle.stop();
     if json {
-        println!("{}", summary(&stats));
+        output::line(summary(&stats));
     } else {
-        println!("{}", line(&stats));
+        output::line(totals(&stats));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -90,27 +94,27 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
 /// Events as they come, and a line that lives below them on a terminal.
 fn show(handle: &DeviceHandle, events: &Receiver<DeviceEvent>, shutdown: &Shutdown) {
     let live = std::io::stdout().is_terminal();
-    let pause = if live { LIVE_LINE } else { PLAIN_LINE };
+    let mut next_plain = Instant::now() + PLAIN_LINE;
     loop {
-        let stop = shutdown.wait(pause);
+        let stop = shutdown.wait(LOOK);
         for event in events.try_iter().filter(is_news) {
             if live {
-                print!("\r\x1b[2K");
+                output::raw(CLEAR_LINE);
             }
-            println!("{event}");
+            output::line(&event);
         }
         if stop {
             break;
         }
         if live {
-            print!("\r\x1b[2K{}", line(&handle.stats()));
-            let _ = std::io::stdout().flush();
-        } else {
-            println!("{}", line(&handle.stats()));
+            output::raw(format_args!("{CLEAR_LINE}{}", line(&handle.stats())));
+        } else if Instant::now() >= next_plain {
+            output::line(line(&handle.stats()));
+            next_plain += PLAIN_LINE;
         }
     }
     if live {
-        println!();
+        output::raw(CLEAR_LINE);
     }
 }
 
@@ -130,6 +134,18 @@ fn line(stats: &DeviceStats) -> String {
             || "target not known yet".to_owned(),
             |target| format!("every {} hashes", amount::grouped(target.expected_hashes()))
         ),
+        amount::ehash(stats.credit),
+    )
+}
+
+fn totals(stats: &DeviceStats) -> String {
+    format!(
+        "{} hashes | shares {} accepted, {} rejected, {} without an answer | {} blocks | eHash {}",
+        amount::grouped(stats.hashes.into()),
+        stats.shares_accepted,
+        stats.shares_rejected,
+        stats.shares_unanswered + stats.shares_outstanding,
+        stats.blocks_found,
         amount::ehash(stats.credit),
     )
 }

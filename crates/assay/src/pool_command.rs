@@ -14,6 +14,7 @@ use node::rpc::RpcNode;
 use sv2::noise::Validity;
 
 use crate::config::{PoolFile, Resolved};
+use crate::output;
 use crate::roles::{PoolPlan, RunningPool, identity};
 use crate::shutdown::Shutdown;
 use crate::{keys, logging};
@@ -42,10 +43,13 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 }
 
 fn check(resolved: &Resolved) -> Result<ExitCode> {
-    println!("configuration: good");
+    output::line("configuration: good");
     let node = RpcNode::new(resolved.node.clone())?;
     let info = node.check().context("the node cannot be used")?;
-    println!("node: {} at height {}, {} headers", info.chain, info.tip.height, info.headers);
+    output::line(format_args!(
+        "node: {} at height {}, {} headers",
+        info.chain, info.tip.height, info.headers
+    ));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -77,11 +81,11 @@ fn serve(resolved: Resolved) -> Result<()> {
         http_listen: resolved.file.http.listen,
         stop: shutdown.stop(),
     })?;
-    println!(
+    output::line(format_args!(
         "ready: stratum={} http={} authority={authority_key}",
         running.pool.local_addr(),
         running.http.local_addr()
-    );
+    ));
     let mut healthy = true;
     while healthy && !shutdown.wait(HEALTH_CHECK) {
         healthy = running.pool.is_healthy();
