@@ -86,6 +86,7 @@ fn serve(resolved: Resolved) -> Result<()> {
         running.pool.local_addr(),
         running.http.local_addr()
     ));
+    tracing::info!(url = keys::pool_url(running.pool.local_addr(), authority_key), "miners connect here");
     let mut healthy = true;
     while healthy && !shutdown.wait(HEALTH_CHECK) {
         healthy = running.pool.is_healthy();
