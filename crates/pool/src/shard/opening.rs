@@ -18,6 +18,14 @@ const INVALID_USER_IDENTITY: ErrorCode<'static> = ErrorCode::from_static(
     "invalid-user-identity: the user name must be <payout key>[.worker]; make a key with: assay keys payout",
 );
 
+/// What a standard job has headers for: 2^32 nonces and 2^24 versions for each second of ntime (MP-05).
+const STANDARD_CHANNEL_LIMIT: HashRate = HashRate::new(1 << 56);
+
+/// Refusal of a standard channel that would run dry (EC-14).
+const TOO_FAST_FOR_STANDARD: ErrorCode<'static> = ErrorCode::from_static(
+    "standard-channels-not-supported: above 72 PH/s a standard job runs dry; open an extended channel",
+);
+
 impl Shard {
     pub(super) fn open_standard(
         &mut self,
@@ -28,6 +36,9 @@ impl Shard {
         let opened =
             self.prepare(mining, open.user_identity.as_bytes(), open.nominal_hash_rate, open.max_target);
         let result = opened.and_then(|new| {
+            if new.request.rate > STANDARD_CHANNEL_LIMIT {
+                return Err(TOO_FAST_FOR_STANDARD);
+            }
             let prefix = new.prefix.standard();
             let now = self.millis(link.now());
             let tip = &self.current.tip;
