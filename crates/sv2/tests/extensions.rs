@@ -94,6 +94,8 @@ fn asking_again_replaces_what_was_confirmed() {
     server.answer(&policy, &request(1, &[2, 3]));
     server.answer(&policy, &request(2, &[3]));
     assert!(!server.is_confirmed(&policy, 2) && server.is_confirmed(&policy, 3));
+    assert_eq!(server.answer(&policy, &request(3, &[9])), Answer::Error(error(3, &[9], &[])));
+    assert!(!server.is_confirmed(&policy, 3), "an error takes back what was confirmed");
     // Every connection starts from nothing.
     assert!(!ServerNegotiation::default().is_confirmed(&policy, 3));
 }

@@ -197,6 +197,11 @@ fn the_counter_never_wraps() {
     // Not half a frame either.
     let mut sealer = Sealer::with_counter(KEY, u64::MAX - 1);
     assert_eq!(sealer.seal_message(&SHARE, &mut Vec::new()), Err(SealError::Exhausted));
+    assert_eq!(
+        sealer.seal_frame(&[0x02, 0x40, 0x01, 0, 0, 0], None, &mut Vec::new()),
+        Ok(()),
+        "one was left"
+    );
     assert_eq!(Cipher::with_counter(KEY, u64::MAX).seal(&[], &mut []), Err(CipherError::Exhausted));
 }
 
