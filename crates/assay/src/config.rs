@@ -110,6 +110,8 @@ pub struct LimitsSection {
     pub channels_per_connection: u16,
     pub shares_per_tip: usize,
     pub invalid_shares_per_minute: u32,
+    pub setup_seconds: u64,
+    pub first_channel_seconds: u64,
 }
 
 fn default_listen() -> SocketAddr {
@@ -158,6 +160,8 @@ impl Default for LimitsSection {
             channels_per_connection: 10_000,
             shares_per_tip: 1 << 16,
             invalid_shares_per_minute: 600,
+            setup_seconds: 20,
+            first_channel_seconds: 120,
         }
     }
 }

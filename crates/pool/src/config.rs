@@ -39,10 +39,20 @@ pub struct ChannelLimits {
     pub shares_per_tip: usize,
     /// Refused shares in a minute that end a channel (PO-09).
     pub invalid_shares_per_minute: u32,
+    /// A client has this long from the handshake to SetupConnection (CM-19).
+    pub setup_patience: Duration,
+    /// … and from there to its first channel (MP-35).
+    pub first_channel_patience: Duration,
 }
 
 impl Default for ChannelLimits {
     fn default() -> Self {
-        Self { channels_per_connection: 10_000, shares_per_tip: 1 << 16, invalid_shares_per_minute: 600 }
+        Self {
+            channels_per_connection: 10_000,
+            shares_per_tip: 1 << 16,
+            invalid_shares_per_minute: 600,
+            setup_patience: Duration::from_secs(20),
+            first_channel_patience: Duration::from_secs(120),
+        }
     }
 }

@@ -29,10 +29,6 @@ use crate::update::{Basis, WorkUpdate};
 use session::{Mining, OpenChannel, Session};
 use settlement::Settlement;
 
-/// A client has this long for SetupConnection (CM-19), and again for its first channel (MP-35).
-const SETUP_PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
-const FIRST_CHANNEL_PATIENCE: std::time::Duration = std::time::Duration::from_secs(120);
-
 /// Greatest frame after set-up. A mining client's longest message, SetCustomMiningJob, stays far below.
 const FRAME_LIMIT: u32 = 1 << 17;
 
@@ -142,7 +138,7 @@ impl Shard {
             Ok(success) => {
                 link.send(&success);
                 link.set_frame_limit(FRAME_LIMIT);
-                link.set_timer(FIRST_CHANNEL_PATIENCE);
+                link.set_timer(self.config.limits.first_channel_patience);
                 let flags = MiningSetupFlags::from_bits(request.flags);
                 *session = Session::Mining(Box::new(Mining::new(flags)));
             }
@@ -311,7 +307,7 @@ impl Handler for Shard {
     type Command = Command;
 
     fn opened(&mut self, link: &mut Link<'_>) -> Session {
-        link.set_timer(SETUP_PATIENCE);
+        link.set_timer(self.config.limits.setup_patience);
         Session::Fresh
     }
 

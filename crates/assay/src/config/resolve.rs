@@ -70,10 +70,14 @@ impl PoolFile {
         ensure!(limits.channels_per_connection > 0, "limits.channels_per_connection must be 1 or more");
         ensure!(limits.shares_per_tip >= 64, "limits.shares_per_tip must be 64 or more");
         ensure!(limits.invalid_shares_per_minute > 0, "limits.invalid_shares_per_minute must be 1 or more");
+        ensure!(limits.setup_seconds > 0, "limits.setup_seconds must be 1 or more");
+        ensure!(limits.first_channel_seconds > 0, "limits.first_channel_seconds must be 1 or more");
         Ok(ChannelLimits {
             channels_per_connection: limits.channels_per_connection,
             shares_per_tip: limits.shares_per_tip,
             invalid_shares_per_minute: limits.invalid_shares_per_minute,
+            setup_patience: Duration::from_secs(limits.setup_seconds),
+            first_channel_patience: Duration::from_secs(limits.first_channel_seconds),
         })
     }
 }
