@@ -16,6 +16,8 @@ use bitcoin::{
     TxMerkleNode, TxOut, Witness,
 };
 
+use crate::proof_of_work::solve;
+
 /// The signet's challenge script in hex: OP_TRUE.
 pub const CHALLENGE: &str = "51";
 
@@ -31,7 +33,7 @@ const MATURE_BLOCKS: u32 = PREPARED_HEIGHT + 1 - 100;
 /// Subsidy before the first halving.
 pub const SUBSIDY: Amount = Amount::from_sat(50 * 100_000_000);
 
-/// Nonces of the blocks 1 to [`PREPARED_HEIGHT`], one a line, from `cargo test -p assay-system-tests -- --ignored search_nonces`.
+/// Nonces of the blocks 1 to [`PREPARED_HEIGHT`], one a line, as [`search_nonces`] found them.
 const NONCES: &str = include_str!("signet_nonces.txt");
 
 /// What pools and tests pay to: P2WSH of OP_TRUE. Anybody may spend it, and it is standard.
@@ -53,8 +55,25 @@ pub fn prepared_blocks() -> Vec<Block> {
         assert!(searched, "block {height} is not that of signet_nonces.txt: search the nonces again");
         blocks.push(block);
     }
-    assert_eq!(blocks.len() as u32, PREPARED_HEIGHT, "signet_nonces.txt is too short");
+    assert_eq!(blocks.len(), PREPARED_HEIGHT as usize, "signet_nonces.txt is too short");
     blocks
+}
+
+/// Searches the nonces of the prepared chain anew, half a billion hashes: for when its blocks have to change. The
+/// example `search_nonces` does it.
+///
+/// # Panics
+/// When a block has no nonce, which its coinbase's note can change.
+pub fn search_nonces() -> Vec<u32> {
+    let mut nonces = Vec::new();
+    let mut parent: Option<Block> = None;
+    for height in 1..=PREPARED_HEIGHT {
+        let mut block = prepared_candidate(height, parent.as_ref());
+        assert!(solve(&mut block.header), "no nonce at height {height}: give its coinbase another note");
+        nonces.push(block.header.nonce);
+        parent = Some(block);
+    }
+    nonces
 }
 
 /// Block `height` of the prepared chain without its nonce.
@@ -163,22 +182,6 @@ pub fn spends(count: u32, first_fee: u64) -> Vec<Transaction> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proof_of_work::solve;
-
-    #[test]
-    #[ignore = "searches half a billion hashes; only when the prepared chain changes"]
-    fn search_nonces() {
-        let mut parent: Option<Block> = None;
-        let mut nonces = String::new();
-        for height in 1..=PREPARED_HEIGHT {
-            let mut block = prepared_candidate(height, parent.as_ref());
-            assert!(solve(&mut block.header), "no nonce at height {height}: give its coinbase another note");
-            nonces.push_str(&format!("{}\n", block.header.nonce));
-            parent = Some(block);
-        }
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/signet_nonces.txt");
-        std::fs::write(path, nonces).expect("the source directory can be written");
-    }
 
     #[test]
     fn spends_pay_rising_fees() {

@@ -119,7 +119,7 @@ fn a_reorg_takes_a_block_out_of_the_pots() {
     wait_until_pool_follows(&pool, &node);
     wait_until_books_follow(&pool, &node);
     let (height, lost, credited) = (node.height(), node.tip(), pool.total_credit(&key));
-    assert_eq!(counted_blocks(&pool).len() as u32, height - PREPARED_HEIGHT, "every block is the pool's");
+    assert_eq!(counted_blocks(&pool).len(), (height - PREPARED_HEIGHT) as usize, "every block is the pool's");
 
     node.invalidate(lost);
     let fork = node.mine(2, b"fork");
