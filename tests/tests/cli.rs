@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use assay_system_tests::assay::{
-    PATIENCE, PoolSettings, assay, config_file, number, one_json_object, run_assay,
+    AssayPool, PATIENCE, PoolSettings, assay, config_file, number, one_json_object, payout_key, run_assay,
 };
 use assay_system_tests::process::{self, Finished, Process, run};
 use assay_system_tests::real_node::RealNode;
@@ -183,6 +183,44 @@ fn the_environment_overrides_the_file() {
     let ready = pool.lines().next(PATIENCE).unwrap_or_default();
     assert!(ready.starts_with(&format!("ready: stratum={address} ")), "{ready}");
     assert!(pool.terminate(PATIENCE).success());
+}
+
+#[test]
+fn a_refused_miner_is_told_why() {
+    let node = RealNode::start();
+    let pool = AssayPool::start(&node, &PoolSettings::default());
+    let mine = |url: &str, user: &str| {
+        let arguments = ["mine", "--pool", url, "--user", user, "--threads", "1", "--seconds", "2"];
+        run_assay(&arguments, PATIENCE).stdout
+    };
+    let said = mine(&pool.url(), "somebody");
+    assert!(said.contains("<payout key>[.worker]") && said.contains("assay keys payout"), "{said}");
+
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let data = directory.path().to_str().expect("a path in UTF-8");
+    let shown = run_assay(&["keys", "authority", "--data-dir", data], PATIENCE).stdout;
+    let stranger = shown.split_whitespace().last().expect("a key");
+    let said = mine(&format!("stratum2+tcp://{}/{stranger}", pool.addresses().stratum), &payout_key());
+    assert!(said.contains("authority key") && said.contains(stranger), "{said}");
+
+    let usage = run_assay(&["mine", "--pool", "http://pool.example", "--user", "somebody"], PATIENCE);
+    assert!(!usage.status.success() && usage.stderr.contains("stratum2+tcp://"), "{usage:?}");
+}
+
+#[test]
+fn a_ledger_has_one_writer() {
+    let node = RealNode::start();
+    let pool = AssayPool::start(&node, &PoolSettings::default());
+    let config = fs::read_to_string(pool.config_path()).expect("written by the test");
+    let elsewhere = config
+        .replace(&pool.addresses().stratum, "127.0.0.1:0")
+        .replace(&pool.addresses().http, "127.0.0.1:0");
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("second.toml");
+    fs::write(&path, elsewhere).expect("a writable directory");
+    let finished = run("assay pool", assay().args(["pool", "--config"]).arg(&path), PATIENCE);
+    assert_refused(&finished, &["ledger.db", "in use"]);
+    pool.verify_ledger();
 }
 
 #[test]
