@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use bitcoin::hashes::Hash;
 use bitcoin::{Block, BlockHash, ScriptBuf};
-use ledger::{ChainBlock, LedgerError, LedgerHandle, Msats};
+use ledger::{ChainBlock, LedgerError, LedgerHandle, Msats, StoreError};
 use node::{ChainEvent, Node, NodeError, Stop, Tip, Watch, WatchError};
 use thiserror::Error;
-use tracing::{error, info};
+use tracing::{info, warn};
+
+use crate::stats::PoolStats;
 
 /// Deepest reorganisation that is followed. Maturity is 100 blocks, so a deeper one touches settled money and needs a
 /// person.
@@ -29,34 +31,35 @@ enum ChainError {
     Watch(#[from] WatchError),
     #[error("the ledger did not take a block")]
     Ledger(#[from] LedgerError),
+    #[error("the ledger cannot be read")]
+    Store(#[from] StoreError),
 }
 
 /// Follows the best chain from the last block that the ledger handled.
 pub(crate) struct ChainFollower {
-    node: Arc<dyn Node>,
-    ledger: LedgerHandle,
-    payout_script: ScriptBuf,
-    tag: Vec<u8>,
-    stop: Stop,
+    pub node: Arc<dyn Node>,
+    pub ledger: LedgerHandle,
+    pub stats: PoolStats,
+    pub payout_script: ScriptBuf,
+    pub tag: Vec<u8>,
+    /// What the pool's first work builds on: where a new ledger begins, since the pool's first block comes after it.
+    pub floor: Tip,
+    pub stop: Stop,
 }
 
 impl ChainFollower {
-    pub(crate) fn start(
-        node: Arc<dyn Node>,
-        ledger: LedgerHandle,
-        payout_script: ScriptBuf,
-        tag: Vec<u8>,
-        stop: Stop,
-    ) -> std::io::Result<JoinHandle<()>> {
-        let follower = Self { node, ledger, payout_script, tag, stop };
-        std::thread::Builder::new().name("chain".to_owned()).spawn(move || follower.run())
+    pub(crate) fn start(self) -> std::io::Result<JoinHandle<()>> {
+        std::thread::Builder::new().name("chain".to_owned()).spawn(move || self.run())
     }
 
     fn run(&self) {
         while !self.stop.is_stopped() {
             // The ledger knows what it handled, so a fresh start after an error repeats nothing.
             if let Err(error) = self.follow() {
-                error!(error = %chain_of(&error), "chain events stopped; trying again");
+                let error = with_causes(&error);
+                if self.stats.set_chain_error(Some(error.clone())) {
+                    warn!(error, "the chain cannot be followed; trying again");
+                }
                 self.stop.wait(RETRY_PAUSE);
             }
         }
@@ -66,7 +69,10 @@ impl ChainFollower {
         self.check_unsettled()?;
         let start = self.starting_point()?;
         let mut watch = Watch::from(Arc::clone(&self.node), start, LOOK_BACK);
-        self.ledger.tip(start.height)?;
+        if self.ledger.summary().tip.is_none() {
+            self.ledger.tip(start.height)?;
+        }
+        self.stats.set_chain_error(None);
         while let Some(event) = watch.next(&self.stop, None)? {
             match event {
                 ChainEvent::Connected { height, hash } => self.connected(height, hash)?,
@@ -80,10 +86,14 @@ impl ChainFollower {
         Ok(())
     }
 
-    /// Blocks that the ledger has on the chain, but the node no longer, left while nobody looked.
+    /// Blocks that the ledger has on the chain, but the node no longer, left while nobody looked. Final ones are looked at,
+    /// too: a deep reorganisation must not pass unnoticed.
     fn check_unsettled(&self) -> Result<(), ChainError> {
         let mut blocks = self.ledger.unsettled_blocks()?;
+        let recent = self.ledger.reader()?.blocks(None, LOOK_BACK)?;
+        blocks.extend(recent.into_iter().filter(|block| block.status.is_paid()));
         blocks.sort_by_key(|block| std::cmp::Reverse(block.height));
+        blocks.dedup_by_key(|block| block.hash);
         for block in blocks {
             let info = self.node.block_info(&BlockHash::from_byte_array(block.hash.to_bytes()))?;
             if info.is_none_or(|info| info.confirmations.is_none()) {
@@ -94,11 +104,13 @@ impl ChainFollower {
     }
 
     /// A block that the ledger surely handled. Events are idempotent, so a few blocks are looked at twice rather than
-    /// one missed because a branch changed while the pool was down.
+    /// one missed because a branch changed, or because it was found and never seen on the chain.
     fn starting_point(&self) -> Result<Tip, ChainError> {
         let tip = self.node.tip()?;
-        let Some(handled) = self.ledger.summary().tip else { return Ok(tip) };
-        let height = handled.min(tip.height).saturating_sub(RESCAN);
+        let Some(handled) = self.ledger.summary().tip else { return Ok(self.floor) };
+        let unsettled = self.ledger.unsettled_blocks()?.into_iter().map(|block| block.height).min();
+        let unsettled = unsettled.unwrap_or(handled).max(handled.saturating_sub(LOOK_BACK));
+        let height = handled.saturating_sub(RESCAN).min(unsettled.saturating_sub(1)).min(tip.height);
         let hash = self.node.block_hash(height)?.ok_or(NodeError::UnknownBlock { hash: tip.hash })?;
         Ok(Tip { height, hash })
     }
@@ -131,7 +143,7 @@ impl ChainFollower {
     }
 }
 
-fn chain_of(error: &dyn std::error::Error) -> String {
+fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

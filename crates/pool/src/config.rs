@@ -35,6 +35,8 @@ pub struct PoolConfig {
 pub struct ChannelLimits {
     /// Channels that one connection may have open (MP-52).
     pub channels_per_connection: u16,
+    /// Channels that the whole process may have open.
+    pub channels: usize,
     /// Shares that one channel may have accepted on one tip.
     pub shares_per_tip: usize,
     /// Refused shares in a minute that end a channel (PO-09).
@@ -49,6 +51,7 @@ impl Default for ChannelLimits {
     fn default() -> Self {
         Self {
             channels_per_connection: 10_000,
+            channels: 200_000,
             shares_per_tip: 1 << 16,
             invalid_shares_per_minute: 600,
             setup_patience: Duration::from_secs(20),

@@ -83,7 +83,6 @@ impl Pool {
                 source,
                 ledger.last_sequence(source)?,
                 PrefixSpace::new(config.server_id, ledger.lease()?),
-                PrefixSpace::new(config.server_id, ledger.lease()?),
             ));
         }
         let (solutions, blocks_thread) =
@@ -91,7 +90,7 @@ impl Pool {
         let shared = Arc::new(config.clone());
         let mut starting = starting.into_iter();
         let engine = Engine::start(engine, |_, handle| {
-            let (source, last_sequence, prefixes, spare) =
+            let (source, last_sequence, prefixes) =
                 starting.next().expect("the engine makes as many shards as it was told to");
             Shard::new(ShardParts {
                 config: Arc::clone(&shared),
@@ -104,13 +103,21 @@ impl Pool {
                 source,
                 last_sequence,
                 prefixes,
-                spare,
             })
         })?;
         drop(solutions);
         let threads = vec![
             feed.follow(engine.handles().to_vec())?,
-            ChainFollower::start(Arc::clone(&node), ledger, config.payout_script, config.tag, stop.clone())?,
+            ChainFollower {
+                node: Arc::clone(&node),
+                ledger,
+                stats: stats.clone(),
+                payout_script: config.payout_script,
+                tag: config.tag,
+                floor: first.parent(),
+                stop: stop.clone(),
+            }
+            .start()?,
             start_ticks(engine.handles().to_vec(), Arc::clone(&node), config.node_patience, stop.clone())?,
             blocks_thread,
         ];
@@ -134,7 +141,9 @@ impl Pool {
 
     /// Whether all of the pool's threads live. One that died has said why in the log; restart the process then.
     pub fn is_healthy(&self) -> bool {
-        self.engine.is_healthy() && !self.threads.iter().any(JoinHandle::is_finished)
+        self.engine.is_healthy()
+            && !self.stats.has_failed()
+            && !self.threads.iter().any(JoinHandle::is_finished)
     }
 
     /// Asks every device to connect elsewhere under the same authority key, before maintenance (PO-14). An empty host

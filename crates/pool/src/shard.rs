@@ -1,13 +1,13 @@
 //! One thread's share of the pool: its connections, their channels, their jobs and shares. Nothing here is shared with
 //! another thread, so the path of a share takes no lock.
 
+mod bases;
 mod fanout;
 mod opening;
 mod session;
 mod settlement;
 mod shares;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
@@ -18,14 +18,15 @@ use sv2::codec::Str0_255;
 use sv2::extensions::{Answer, Policy as ExtensionPolicy, RequestExtensions, WORKER_HASHRATE};
 use sv2::mining::{CloseChannel, MiningFromClient, SetCustomMiningJobError, SubmitSharesSuccess, code};
 use sv2::setup::{MiningSetupFlags, MiningSuccessFlags, Reconnect, Served, SetupConnection, negotiate};
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 use work::{Lease, Policy, PrefixSpace, Target};
 
 use crate::blocks::{Solution, SolutionSender};
 use crate::config::PoolConfig;
 use crate::stats::{PoolStats, TurnCounts};
 use crate::templates::JobIds;
-use crate::update::{Basis, WorkUpdate};
+use crate::update::WorkUpdate;
+use bases::Bases;
 use session::{Mining, OpenChannel, Session};
 use settlement::Settlement;
 
@@ -41,8 +42,8 @@ pub(crate) enum Command {
     Work(Arc<WorkUpdate>),
     /// What became of the batch of credits that was on its way.
     Committed(Result<(), LedgerError>),
-    /// A lease of extranonce prefixes, taken in advance.
-    Lease(Lease),
+    /// A lease of extranonce prefixes, taken in advance; `None` if the ledger gave none.
+    Lease(Option<Lease>),
     /// A second went by. `paused`: the node is down for so long that there is no work worth doing.
     Tick { paused: bool },
     /// Clients shall connect elsewhere.
@@ -63,7 +64,6 @@ pub(crate) struct ShardParts {
     pub source: Source,
     pub last_sequence: u64,
     pub prefixes: PrefixSpace,
-    pub spare: PrefixSpace,
 }
 
 /// See the module.
@@ -82,9 +82,11 @@ pub(crate) struct Shard {
     /// Work that was made in this second for channels whose target changed.
     fresh: Option<(u32, Arc<WorkUpdate>)>,
     /// What the jobs on the current tip are made of.
-    bases: HashMap<u32, Arc<Basis>>,
+    bases: Bases,
     prefixes: PrefixSpace,
     spare: Option<PrefixSpace>,
+    /// A spare was ordered and has not come yet.
+    spare_ordered: bool,
     settlement: Settlement,
     counts: TurnCounts,
     /// Expected hashes of a block on the current tip.
@@ -108,6 +110,7 @@ impl Shard {
         let supported =
             MiningSetupFlags::REQUIRES_STANDARD_JOBS.with(MiningSetupFlags::REQUIRES_VERSION_ROLLING);
         Self {
+            bases: Bases::new(policy.past_jobs, &current),
             policy: Arc::new(policy),
             served: [Served::mining(supported, MiningSuccessFlags::NONE)],
             extensions: ExtensionPolicy::new([WORKER_HASHRATE], [])
@@ -119,12 +122,12 @@ impl Shard {
             solutions: parts.solutions,
             job_ids: parts.job_ids,
             handle: parts.handle,
-            bases: HashMap::from([(current.job.id(), Arc::clone(&current.basis))]),
             fresh: None,
             block_hashes: current.tip.network_target().expected_hashes(),
             current,
             prefixes: parts.prefixes,
-            spare: Some(parts.spare),
+            spare: None,
+            spare_ordered: false,
             counts: TurnCounts::default(),
             started: std::time::Instant::now(),
             paused: false,
@@ -227,7 +230,7 @@ impl Shard {
             conns.for_each(|session, link| {
                 let Session::Mining(mining) = session else { return };
                 let ids: Vec<u32> = mining.channels().iter().map(|channel| channel.work.id()).collect();
-                for id in ids {
+                for id in ids.into_iter().rev() {
                     end_channel(mining, id, NO_WORK, link, &self.stats);
                 }
             });
@@ -236,19 +239,24 @@ impl Shard {
         if !paused {
             self.adjust_channels(conns);
         }
+        self.order_spare();
     }
 
-    /// The prefix space that follows the present one; the next is ordered at once.
-    fn next_prefix_space(&mut self) -> Option<()> {
-        self.prefixes = self.spare.take()?;
+    /// Orders the prefix space that follows the present one, unless it is there or on its way.
+    fn order_spare(&mut self) {
+        if self.spare.is_some() || self.spare_ordered {
+            return;
+        }
+        self.spare_ordered = true;
         let handle = self.handle.clone();
-        self.ledger.submit(Event::LeaseTaken, move |result| match result.map(|receipt| receipt.lease()) {
-            // A stopped shard needs no lease.
-            Ok(Some(lease)) => drop(handle.send(Command::Lease(lease))),
-            Ok(None) => warn!("the ledger gave no lease of extranonce prefixes"),
-            Err(error) => warn!(%error, "the ledger gave no lease of extranonce prefixes"),
+        self.ledger.submit(Event::LeaseTaken, move |result| {
+            let lease = result.map(|receipt| receipt.lease()).unwrap_or_else(|error| {
+                warn!(%error, "the ledger gave no lease of extranonce prefixes; asking again");
+                None
+            });
+            // A stopped shard needs no lease; a shard whose queue is full asks again.
+            let _ = handle.try_send(Command::Lease(lease));
         });
-        Some(())
     }
 
     fn reconnect(conns: &mut Connections<'_, Self>, host: &str, port: u16) {
@@ -345,7 +353,10 @@ impl Handler for Shard {
         match command {
             Command::Work(update) => self.distribute(update, conns),
             Command::Committed(result) => self.committed(result, conns),
-            Command::Lease(lease) => self.spare = Some(PrefixSpace::new(self.config.server_id, lease)),
+            Command::Lease(lease) => {
+                self.spare_ordered = false;
+                self.spare = lease.map(|lease| PrefixSpace::new(self.config.server_id, lease));
+            }
             Command::Tick { paused } => self.tick(paused, conns),
             Command::Reconnect { host, port } => Self::reconnect(conns, &host, port),
             Command::Drain(drained) => self.draining = Some(drained),
@@ -366,13 +377,15 @@ impl Handler for Shard {
 impl Shard {
     /// Hands a header that met the network target to the node's thread.
     fn found(&self, found: work::FoundBlock) {
-        match self.bases.get(&found.job.id()) {
+        match self.bases.get(found.job.id()) {
             Some(basis) => self.solutions.send(Solution {
                 basis: Arc::clone(basis),
                 header: found.header,
                 full_extranonce: found.full_extranonce.to_vec(),
             }),
-            None => debug_assert!(false, "a share was accepted on a job of another tip"),
+            None => {
+                error!(job = found.job.id(), "block lost: a share was accepted on a job that is forgotten")
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Counters of the pool: plain integers while a shard works, atomics that others read, Prometheus text on request.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use prometheus::core::{Collector, Desc};
@@ -29,6 +29,10 @@ struct Inner {
     template_time: AtomicU64,
     height: AtomicI64,
     last_block: Mutex<Option<BlockReport>>,
+    /// Why the chain cannot be followed at the moment.
+    chain_error: Mutex<Option<String>>,
+    /// Something happened that only a new start can mend.
+    failed: AtomicBool,
 }
 
 /// What became of a block that the pool found.
@@ -65,6 +69,8 @@ pub struct PoolTotals {
     pub template_time: u64,
     /// The newest block found.
     pub last_block: Option<BlockReport>,
+    /// Why blocks cannot be followed on the chain at the moment; `None` if they can.
+    pub chain_error: Option<String>,
 }
 
 /// What one shard counted in one turn.
@@ -138,6 +144,8 @@ impl PoolStats {
                 template_time: AtomicU64::new(0),
                 height: AtomicI64::new(0),
                 last_block: Mutex::new(None),
+                chain_error: Mutex::new(None),
+                failed: AtomicBool::new(false),
             }),
         }
     }
@@ -161,7 +169,30 @@ impl PoolStats {
             working_height: u32::try_from(inner.height.load(Ordering::Relaxed)).unwrap_or(0),
             template_time: inner.template_time.load(Ordering::Relaxed),
             last_block: inner.last_block.lock().ok().and_then(|block| block.clone()),
+            chain_error: inner.chain_error.lock().ok().and_then(|error| error.clone()),
         }
+    }
+
+    /// Channels open in the whole process.
+    pub(crate) fn open_channels(&self) -> usize {
+        usize::try_from(self.inner.channels_open.get()).unwrap_or(0)
+    }
+
+    /// Returns whether this is news.
+    pub(crate) fn set_chain_error(&self, error: Option<String>) -> bool {
+        let Ok(mut current) = self.inner.chain_error.lock() else { return false };
+        let news = *current != error;
+        *current = error;
+        news
+    }
+
+    /// The process cannot go on; see [`crate::Pool::is_healthy`].
+    pub(crate) fn fail(&self) {
+        self.inner.failed.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.inner.failed.load(Ordering::Relaxed)
     }
 
     pub(crate) fn share_rejected(&self, code: &str) {

@@ -77,7 +77,7 @@ impl Basis {
             && ours.witness_commitment == theirs.witness_commitment
     }
 
-    /// Whether both build on one block. A change of nbits or of the earliest time alone counts as another tip, since
+    /// Whether both build on one block. A change of nbits alone counts as another tip, since
     /// only SetNewPrevHash can tell it (MP-109).
     pub(crate) fn same_tip(&self, other: &Self) -> bool {
         self.template.prev_hash == other.template.prev_hash && self.template.nbits == other.template.nbits
@@ -113,10 +113,22 @@ impl WorkUpdate {
         Ok(Self { job, tip, min_ntime, basis, new_block, future, set_new_prev_hash, active })
     }
 
-    /// The same work under another id, for channels whose target changed.
-    pub(crate) fn reissue(&self, job_id: u32, unix_now: u32) -> Result<Self, UpdateError> {
-        let min_ntime = self.tip.min_ntime().max(unix_now);
-        Self::new(Arc::clone(&self.basis), job_id, min_ntime, false)
+    /// The same work again under another id, for channels whose target changed. Its coinbase has a number of its own, so
+    /// its headers are others, and its time starts where the template's does.
+    pub(crate) fn reissue(
+        &self,
+        job_id: u32,
+        payout_script: &ScriptBuf,
+        tag: &[u8],
+    ) -> Result<Self, UpdateError> {
+        let basis = Basis::new(self.basis.template.clone(), payout_script, tag, job_id)?;
+        Self::new(Arc::new(basis), job_id, self.min_ntime, false)
+    }
+
+    /// The block that the work builds on.
+    pub(crate) fn parent(&self) -> node::Tip {
+        let template = &self.basis.template;
+        node::Tip { height: template.height.saturating_sub(1), hash: template.prev_hash }
     }
 
     /// The frames that put extended channels, or a group, onto this job; the channel id is to be patched.

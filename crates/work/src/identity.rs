@@ -69,6 +69,15 @@ pub enum IdentityError {
 }
 
 impl IdentityError {
+    /// Whether the name was meant as a key and is none: a typing error, or a secret in its place.
+    /// Such a name must not be taken for one without a key.
+    pub const fn is_damaged_key(&self) -> bool {
+        match self {
+            Self::PrivateKey | Self::Checksum | Self::HexPrefix | Self::NotOnCurve => true,
+            Self::Empty | Self::NotText | Self::NotAKey | Self::BitcoinAddress => false,
+        }
+    }
+
     /// The `error_code` of `OpenMiningChannel.Error` (EC-07).
     pub const fn code(&self) -> &'static str {
         "invalid-user-identity"

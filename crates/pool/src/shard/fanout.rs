@@ -11,15 +11,16 @@ use super::Shard;
 use super::session::{Mining, OpenChannel, Session};
 use crate::update::{WorkUpdate, activation};
 
+/// Channels of one connection that get a new target in one tick, so that its output stays within its backlog.
+const RETARGETS_PER_TICK: usize = 256;
+
 impl Shard {
     /// Gives every channel the new work. The first connection's bytes leave before the second's are sealed.
     pub(super) fn distribute(&mut self, update: Arc<WorkUpdate>, conns: &mut Connections<'_, Self>) {
-        if update.new_block {
-            self.bases.clear();
-        }
+        self.bases.next_update(update.new_block);
         self.fresh = None;
         self.block_hashes = update.tip.network_target().expected_hashes();
-        self.bases.insert(update.job.id(), Arc::clone(&update.basis));
+        self.bases.add(&update);
         self.current = Arc::clone(&update);
         let mut sent = 0;
         conns.for_each(|session, link| {
@@ -42,9 +43,21 @@ impl Shard {
         let now = self.millis(conns.now());
         conns.for_each(|session, link| {
             let Session::Mining(mining) = session else { return };
-            for channel in mining.channels_mut() {
+            let count = mining.channels().len();
+            let mut retargeted = 0;
+            for step in 0..count {
+                let index = (mining.next_adjusted + step) % count;
+                let channel = &mut mining.channels_mut()[index];
                 if let Some(target) = channel.work.adjust(now) {
                     self.retarget(channel, target, link);
+                    retargeted += 1;
+                } else if channel.wants_job {
+                    self.give_fresh_job(channel, link);
+                    retargeted += 1;
+                }
+                if retargeted == RETARGETS_PER_TICK {
+                    mining.next_adjusted = index + 1;
+                    break;
                 }
             }
         });
@@ -54,10 +67,15 @@ impl Shard {
     pub(super) fn retarget(&mut self, channel: &mut OpenChannel, target: Target, link: &mut Link<'_>) {
         let maximum_target = target.to_le_bytes();
         link.send(&SetTarget { channel_id: channel.work.id(), maximum_target });
-        if let Some(update) = self.fresh_work(link.unix_now()) {
-            self.counts.jobs_sent += 1;
-            send_to_channel(channel, &update, false, link);
-        }
+        self.give_fresh_job(channel, link);
+    }
+
+    /// A channel that has this second's job already gets the next one at the next tick.
+    fn give_fresh_job(&mut self, channel: &mut OpenChannel, link: &mut Link<'_>) {
+        let Some(update) = self.fresh_work(link.unix_now()) else { return };
+        let sent = send_to_channel(channel, &update, false, link);
+        channel.wants_job = !sent;
+        self.counts.jobs_sent += u64::from(sent);
     }
 
     /// The current work under an id of its own; made at most once a second, so that channels which change their target
@@ -68,10 +86,10 @@ impl Shard {
         {
             return Some(Arc::clone(update));
         }
-        match self.current.reissue(self.job_ids.next(), unix_now) {
+        match self.current.reissue(self.job_ids.next(), &self.config.payout_script, &self.config.tag) {
             Ok(update) => {
                 let update = Arc::new(update);
-                self.bases.insert(update.job.id(), Arc::clone(&update.basis));
+                self.bases.add(&update);
                 self.fresh = Some((unix_now, Arc::clone(&update)));
                 Some(update)
             }
@@ -108,14 +126,18 @@ fn send_work(mining: &mut Mining, update: &WorkUpdate, link: &mut Link<'_>) -> u
     1
 }
 
-/// Work for one channel, addressed to it.
-fn send_to_channel(channel: &mut OpenChannel, update: &WorkUpdate, as_future: bool, link: &mut Link<'_>) {
+/// Work for one channel, addressed to it. False if the channel has this very job already.
+fn send_to_channel(
+    channel: &mut OpenChannel,
+    update: &WorkUpdate,
+    as_future: bool,
+    link: &mut Link<'_>,
+) -> bool {
     let channel_id = channel.work.id();
     match take_job(channel, update, as_future) {
         Ok(None) => {}
         Ok(Some(target)) => link.send(&SetTarget { channel_id, maximum_target: target.to_le_bytes() }),
-        // The channel has this very job already, or no room; it goes on with what it has.
-        Err(_) => return,
+        Err(_) => return false,
     }
     match channel.work.kind() {
         Kind::Extended { .. } => {
@@ -125,7 +147,7 @@ fn send_to_channel(channel: &mut OpenChannel, update: &WorkUpdate, as_future: bo
         }
         Kind::Standard => {
             let job: &Job = &update.job;
-            let Some(merkle_root) = channel.work.merkle_root(job.id()) else { return };
+            let Some(merkle_root) = channel.work.merkle_root(job.id()) else { return false };
             link.send(&NewMiningJob {
                 channel_id,
                 job_id: job.id(),
@@ -138,6 +160,8 @@ fn send_to_channel(channel: &mut OpenChannel, update: &WorkUpdate, as_future: bo
             }
         }
     }
+    channel.wants_job = false;
+    true
 }
 
 /// Books the job in the channel before it is sent. Returns a target that must be announced before the job.

@@ -8,15 +8,19 @@ use sv2::mining::{
     OpenStandardMiningChannel, OpenStandardMiningChannelSuccess, UpdateChannel, UpdateChannelError, code,
 };
 use tracing::debug;
-use work::{Channel, Extranonce, HashRate, PayoutKey, Request, Target, UniquePrefix, UserIdentity};
+use work::{
+    Channel, Extranonce, HashRate, IdentityError, PayoutKey, Request, Target, UniquePrefix, UserIdentity,
+};
 
 use super::Shard;
-use super::session::{Mining, OpenChannel};
+use super::session::{Mining, OpenChannel, RefusalWindow};
 
 /// `invalid-user-identity`, with what to do about it: people read it in their miner's log (EC-07).
-const INVALID_USER_IDENTITY: ErrorCode<'static> = ErrorCode::from_static(
-    "invalid-user-identity: the user name must be <payout key>[.worker]; make a key with: assay keys payout",
-);
+fn invalid_user_identity(error: &IdentityError) -> ErrorCode<'static> {
+    let mut text = format!("invalid-user-identity: {error}");
+    text.truncate(usize::from(u8::MAX));
+    ErrorCode::new(text).unwrap_or(code::INVALID_USER_IDENTITY)
+}
 
 /// What a standard job has headers for: 2^32 nonces and 2^24 versions for each second of ntime (MP-05).
 const STANDARD_CHANNEL_LIMIT: HashRate = HashRate::new(1 << 56);
@@ -57,7 +61,7 @@ impl Shard {
                 });
                 self.start(mining, link, work, key);
             }
-            Err(error_code) => self.refuse_open(link, open.request_id, error_code),
+            Err(error_code) => self.refuse_open(mining, link, open.request_id, error_code),
         }
     }
 
@@ -70,7 +74,7 @@ impl Shard {
         if mining.standard_jobs_only {
             // MP-25: such a client said that it cannot process the jobs of an extended channel.
             let code = code::EXTENDED_CHANNELS_NOT_SUPPORTED_FOR_STANDARD_JOBS;
-            return self.refuse_open(link, open.request_id, code);
+            return self.refuse_open(mining, link, open.request_id, code);
         }
         let opened =
             self.prepare(mining, open.user_identity.as_bytes(), open.nominal_hash_rate, open.max_target);
@@ -97,7 +101,7 @@ impl Shard {
                 });
                 self.start(mining, link, work, key);
             }
-            Err(error_code) => self.refuse_open(link, open.request_id, error_code),
+            Err(error_code) => self.refuse_open(mining, link, open.request_id, error_code),
         }
     }
 
@@ -112,12 +116,17 @@ impl Shard {
         if self.paused {
             return Err(ErrorCode::from_static(super::NO_WORK));
         }
+        if self.stats.open_channels() >= self.config.limits.channels {
+            return Err(code::CHANNEL_CAPACITY_EXHAUSTED);
+        }
         if mining.channels().len() >= usize::from(self.config.limits.channels_per_connection) {
             return Err(code::CHANNEL_CAPACITY_EXHAUSTED);
         }
         let key = match UserIdentity::from_bytes(user_identity) {
             Ok(identity) => identity.key,
-            Err(_) => self.config.default_payout_key.ok_or(INVALID_USER_IDENTITY)?,
+            // A key with a typing error is somebody's key: the default must not earn for it.
+            Err(error) if error.is_damaged_key() => return Err(invalid_user_identity(&error)),
+            Err(error) => self.config.default_payout_key.ok_or_else(|| invalid_user_identity(&error))?,
         };
         let request = Request {
             rate: hash_rate(rate).ok_or(code::INVALID_NOMINAL_HASHRATE)?,
@@ -130,7 +139,8 @@ impl Shard {
 
     fn next_prefix(&mut self) -> Option<UniquePrefix> {
         self.prefixes.next().or_else(|| {
-            self.next_prefix_space()?;
+            self.prefixes = self.spare.take()?;
+            self.order_spare();
             self.prefixes.next()
         })
     }
@@ -141,8 +151,8 @@ impl Shard {
             work,
             key,
             touched: false,
-            invalid_shares: 0,
-            invalid_since: 0,
+            refusals: RefusalWindow::default(),
+            wants_job: false,
             waiting: None,
             closing: None,
         });
@@ -150,11 +160,18 @@ impl Shard {
         self.bootstrap(channel, link);
     }
 
-    fn refuse_open(&self, link: &mut Link<'_>, request_id: u32, error_code: ErrorCode<'_>) {
+    fn refuse_open(
+        &self,
+        mining: &mut Mining,
+        link: &mut Link<'_>,
+        request_id: u32,
+        error_code: ErrorCode<'_>,
+    ) {
         debug!(peer = %link.peer(), code = %error_code, "channel refused");
         let text = error_code.to_string();
         self.stats.channel_refused(text.split(':').next().unwrap_or_default());
         link.send(&OpenMiningChannelError { request_id, error_code });
+        self.refused(mining, link);
     }
 
     pub(super) fn update_channel(
@@ -164,22 +181,33 @@ impl Shard {
         update: &UpdateChannel,
     ) {
         let channel_id = update.channel_id;
-        let refuse = |link: &mut Link<'_>, error_code| {
-            link.send(&UpdateChannelError { channel_id, error_code });
-        };
-        // A group's id is no channel's (MP-59).
-        let Some(channel) = mining.channel(channel_id) else {
-            return refuse(link, code::INVALID_CHANNEL_ID);
-        };
-        let Some(rate) = hash_rate(update.nominal_hash_rate) else {
-            return refuse(link, code::INVALID_NOMINAL_HASHRATE);
-        };
-        let request = Request { rate, max_target: Target::from_le_bytes(update.maximum_target) };
-        match channel.work.update(request, self.millis(link.now())) {
-            Ok(None) => {}
-            Ok(Some(target)) => self.retarget(channel, target, link),
-            Err(error) => refuse(link, ErrorCode::from_static(error.code())),
+        match self.updated(mining, link, update) {
+            Ok(()) => {}
+            Err(error_code) => {
+                link.send(&UpdateChannelError { channel_id, error_code });
+                self.refused(mining, link);
+            }
         }
+    }
+
+    fn updated(
+        &mut self,
+        mining: &mut Mining,
+        link: &mut Link<'_>,
+        update: &UpdateChannel,
+    ) -> Result<(), ErrorCode<'static>> {
+        // A group's id is no channel's (MP-59).
+        let channel = mining.channel(update.channel_id).ok_or(code::INVALID_CHANNEL_ID)?;
+        let rate = hash_rate(update.nominal_hash_rate).ok_or(code::INVALID_NOMINAL_HASHRATE)?;
+        let request = Request { rate, max_target: Target::from_le_bytes(update.maximum_target) };
+        let changed = channel
+            .work
+            .update(request, self.millis(link.now()))
+            .map_err(|error| ErrorCode::from_static(error.code()))?;
+        if let Some(target) = changed {
+            self.retarget(channel, target, link);
+        }
+        Ok(())
     }
 }
 

@@ -22,8 +22,30 @@ pub(crate) struct Mining {
     pub group_id: u32,
     /// The last channel id given out; ids are never given twice (MP-15).
     last_id: u32,
-    /// By rising id.
-    channels: Vec<OpenChannel>,
+    /// By rising id. Boxed, so that closing one of thousands moves pointers only.
+    channels: Vec<Box<OpenChannel>>,
+    /// The channel that vardiff looks at first in the next tick.
+    pub next_adjusted: usize,
+    /// What was refused on this connection in this minute.
+    pub refusals: RefusalWindow,
+}
+
+/// Refusals of the minute that began at `since`, in seconds of unix time.
+#[derive(Default)]
+pub(crate) struct RefusalWindow {
+    since: u32,
+    count: u32,
+}
+
+impl RefusalWindow {
+    /// Counts one more; true if this makes more than `limit` in a minute (PO-09).
+    pub(super) fn exceeds(&mut self, limit: u32, unix_now: u32) -> bool {
+        if unix_now.saturating_sub(self.since) >= 60 {
+            *self = Self { since: unix_now, count: 0 };
+        }
+        self.count = self.count.saturating_add(1);
+        self.count > limit
+    }
 }
 
 /// A channel and who its shares are credited to.
@@ -32,9 +54,10 @@ pub(crate) struct OpenChannel {
     pub key: PayoutKey,
     /// Shares wait for a batch of credits.
     pub touched: bool,
-    /// Refused shares in the minute that began at `invalid_since`, in seconds of unix time.
-    pub invalid_shares: u32,
-    pub invalid_since: u32,
+    /// Refused shares.
+    pub refusals: RefusalWindow,
+    /// A target was announced, and the job that it holds for was not sent yet.
+    pub wants_job: bool,
     /// Acknowledgement of the shares in the batch that is on its way to the disk.
     pub waiting: Option<work::Ack>,
     /// The server ends the channel as soon as its shares are acknowledged (MP-69).
@@ -51,14 +74,16 @@ impl Mining {
             group_id,
             last_id: group_id,
             channels: Vec::new(),
+            next_adjusted: 0,
+            refusals: RefusalWindow::default(),
         }
     }
 
-    pub(super) fn channels(&self) -> &[OpenChannel] {
+    pub(super) fn channels(&self) -> &[Box<OpenChannel>] {
         &self.channels
     }
 
-    pub(super) fn channels_mut(&mut self) -> &mut [OpenChannel] {
+    pub(super) fn channels_mut(&mut self) -> &mut [Box<OpenChannel>] {
         &mut self.channels
     }
 
@@ -71,7 +96,7 @@ impl Mining {
     /// `channel` has the id that [`Self::next_channel_id`] gave last.
     pub(super) fn open(&mut self, channel: OpenChannel) -> &mut OpenChannel {
         debug_assert!(self.channels.last().is_none_or(|last| last.work.id() < channel.work.id()));
-        self.channels.push(channel);
+        self.channels.push(Box::new(channel));
         self.channels.last_mut().expect("a channel was just added")
     }
 
@@ -80,11 +105,11 @@ impl Mining {
         Some(&mut self.channels[index])
     }
 
-    pub(super) fn close(&mut self, id: u32) -> Option<OpenChannel> {
+    pub(super) fn close(&mut self, id: u32) -> Option<Box<OpenChannel>> {
         Some(self.channels.remove(self.index(id)?))
     }
 
-    pub(super) fn close_all(&mut self) -> Vec<OpenChannel> {
+    pub(super) fn close_all(&mut self) -> Vec<Box<OpenChannel>> {
         std::mem::take(&mut self.channels)
     }
 

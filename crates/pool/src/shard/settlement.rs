@@ -7,8 +7,8 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use engine::{ConnId, ShardHandle};
-use ledger::{Batch, LedgerHandle, Source};
+use engine::{ConnId, ShardHandle, TrySendError};
+use ledger::{Batch, LedgerError, LedgerHandle, Source};
 use tracing::{error, info};
 use work::{Ehash, PayoutKey};
 
@@ -106,18 +106,21 @@ impl Settlement {
         let shard = shard.clone();
         self.in_flight = InFlight::Sent(batch.clone());
         self.ledger.commit(batch, move |result| {
-            // The ledger's thread may wait for a place in the shard's queue: the shard never waits for the ledger.
-            // A shard that is gone needs no answer.
-            let _ = shard.send(Command::Committed(result.map(|_| ())));
+            let command = Command::Committed(result.map(|_| ()));
+            match shard.try_send(command) {
+                // A ledger that stopped answers on the shard's own thread, which must not wait for itself; the process
+                // is about to end.
+                Err(TrySendError::Full(Command::Committed(Err(LedgerError::Stopped)))) => {}
+                // On the ledger's thread, which may wait: the shard never waits for the ledger.
+                Err(TrySendError::Full(command)) => drop(shard.send(command)),
+                // A shard that stopped needs no answer.
+                Ok(()) | Err(TrySendError::Stopped(_)) => {}
+            }
         });
     }
 
     /// Takes the ledger's answer. Returns the channels to acknowledge, empty if the batch has to be tried again.
-    pub(super) fn committed(
-        &mut self,
-        result: Result<(), ledger::LedgerError>,
-        now: Instant,
-    ) -> Vec<ChannelKey> {
+    pub(super) fn committed(&mut self, result: Result<(), LedgerError>, now: Instant) -> Vec<ChannelKey> {
         let InFlight::Sent(batch) = std::mem::replace(&mut self.in_flight, InFlight::None) else {
             return Vec::new();
         };
@@ -128,6 +131,13 @@ impl Settlement {
                     self.failing = false;
                 }
                 std::mem::take(&mut self.waiting)
+            }
+            Err(error @ LedgerError::Refused(_)) => {
+                // Trying again cannot help, and going on would leave this shard's shares without acknowledgement.
+                error!(%error, "the ledger refuses this shard's credits; the pool stops");
+                self.stats.fail();
+                self.in_flight = InFlight::Sent(batch);
+                Vec::new()
             }
             Err(error) => {
                 if !self.failing {

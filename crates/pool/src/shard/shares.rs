@@ -1,6 +1,6 @@
 //! Shares: checked, credited, and handed on when they are blocks.
 
-use engine::Link;
+use engine::{Close, Link};
 use sv2::extensions::{WORKER_HASHRATE, WithTlvs, WorkerIdentity};
 use sv2::mining::{SubmitSharesError, SubmitSharesExtended, SubmitSharesStandard, code};
 use sv2::{ErrorCode, Message};
@@ -39,10 +39,10 @@ impl Shard {
     ) {
         let now = self.now(link);
         let Some(channel) = mining.channel(share.channel_id) else {
-            return self.refuse_unknown_channel(link, share.channel_id, share.sequence_number);
+            return self.refuse_unknown_channel(mining, link, share.channel_id, share.sequence_number);
         };
         if channel.closing.is_some() {
-            return self.refuse_unknown_channel(link, share.channel_id, share.sequence_number);
+            return self.refuse_unknown_channel(mining, link, share.channel_id, share.sequence_number);
         }
         let result = channel.work.submit_standard(
             &StandardShare {
@@ -68,10 +68,10 @@ impl Shard {
         let now = self.now(link);
         let worker_tracking = mining.extensions.is_confirmed(&self.extensions, WORKER_HASHRATE);
         let Some(channel) = mining.channel(share.channel_id) else {
-            return self.refuse_unknown_channel(link, share.channel_id, share.sequence_number);
+            return self.refuse_unknown_channel(mining, link, share.channel_id, share.sequence_number);
         };
         if channel.closing.is_some() {
-            return self.refuse_unknown_channel(link, share.channel_id, share.sequence_number);
+            return self.refuse_unknown_channel(mining, link, share.channel_id, share.sequence_number);
         }
         let worker = match worker_tracking.then(|| worker_key(payload)).transpose() {
             Ok(worker) => worker.flatten(),
@@ -133,14 +133,12 @@ impl Shard {
         let error_code = ErrorCode::from_static(refusal.code);
         link.send(&SubmitSharesError { channel_id, sequence_number, error_code });
         let now = link.unix_now();
+        let limit = self.config.limits.invalid_shares_per_minute;
         let Some(channel) = mining.channel(channel_id) else { return };
-        if now.saturating_sub(channel.invalid_since) >= 60 {
-            (channel.invalid_since, channel.invalid_shares) = (now, 0);
-        }
-        channel.invalid_shares += 1;
+        let flood = channel.refusals.exceeds(limit, now);
         let reason = if refusal.closes_channel {
             SHARE_FLOOD
-        } else if channel.invalid_shares > self.config.limits.invalid_shares_per_minute {
+        } else if flood {
             INVALID_SHARE_FLOOD
         } else {
             return;
@@ -148,9 +146,25 @@ impl Shard {
         super::end_channel(mining, channel_id, reason, link, &self.stats);
     }
 
-    fn refuse_unknown_channel(&self, link: &mut Link<'_>, channel_id: u32, sequence_number: u32) {
+    fn refuse_unknown_channel(
+        &self,
+        mining: &mut Mining,
+        link: &mut Link<'_>,
+        channel_id: u32,
+        sequence_number: u32,
+    ) {
         self.stats.share_rejected("invalid-channel-id");
         link.send(&SubmitSharesError { channel_id, sequence_number, error_code: code::INVALID_CHANNEL_ID });
+        self.refused(mining, link);
+    }
+
+    /// A connection that gets more refusals than its channels could explain is ended (PO-09).
+    pub(super) fn refused(&self, mining: &mut Mining, link: &mut Link<'_>) {
+        let channels = u32::try_from(mining.channels().len()).unwrap_or(u32::MAX);
+        let limit = self.config.limits.invalid_shares_per_minute.saturating_mul(channels.saturating_add(1));
+        if mining.refusals.exceeds(limit, link.unix_now()) {
+            link.close_after_flush(Close::Overload("too many requests that had to be refused".into()));
+        }
     }
 
     pub(super) fn now(&self, link: &Link<'_>) -> Now {
@@ -165,12 +179,18 @@ impl Shard {
 /// A worker field that breaks the extension's rules: the share is refused (TLV-06).
 struct InvalidWorker;
 
+/// Whether all of `text` is UTF-8 but for a last character that is cut off.
+fn ends_inside_a_character(text: &[u8]) -> bool {
+    std::str::from_utf8(text).is_err_and(|error| error.error_len().is_none())
+}
+
 /// The payout key in the share's worker field, if it holds one: 32 bytes that are a key and no text. A worker's *name*
 /// (UTF-8) is a label and changes nothing about who is credited (WH-08).
 fn worker_key(payload: &[u8]) -> Result<Option<PayoutKey>, InvalidWorker> {
     let share = WithTlvs::<SubmitSharesExtended<'_>>::decode(payload).map_err(|_| InvalidWorker)?;
     let Some(worker) = WorkerIdentity::find(&share.tlvs).map_err(|_| InvalidWorker)? else { return Ok(None) };
-    if worker.to_str().is_some() {
+    // A name that was cut inside a character is still a name, and no key looks like one but for the odd billionth.
+    if worker.to_str().is_some() || ends_inside_a_character(worker.as_bytes()) {
         return Ok(None);
     }
     let key = <[u8; 32]>::try_from(worker.as_bytes()).map_err(|_| InvalidWorker)?;

@@ -1,0 +1,47 @@
+//! What the jobs that still take shares are made of, so that a block can be built from any of them.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::update::{Basis, WorkUpdate};
+
+/// Bases of the jobs on the current tip, by the update that brought them, the oldest first. A basis holds every
+/// transaction of its block, so only as many are kept as channels can have jobs of.
+pub(super) struct Bases {
+    generations: VecDeque<Vec<(u32, Arc<Basis>)>>,
+    limit: usize,
+}
+
+impl Bases {
+    /// For channels that take shares on a job and on `past_jobs` before it. Every channel gets a job of every update.
+    pub(super) fn new(past_jobs: u8, current: &WorkUpdate) -> Self {
+        let mut bases = Self { generations: VecDeque::new(), limit: usize::from(past_jobs) + 1 };
+        bases.next_update(true);
+        bases.add(current);
+        bases
+    }
+
+    /// Every channel is about to get a new job; on a new block all others die.
+    pub(super) fn next_update(&mut self, new_block: bool) {
+        if new_block {
+            self.generations.clear();
+        }
+        self.generations.push_back(Vec::new());
+        if self.generations.len() > self.limit {
+            self.generations.pop_front();
+        }
+    }
+
+    /// A job for all channels, or a fresh one for those whose target changed.
+    pub(super) fn add(&mut self, update: &WorkUpdate) {
+        if let Some(newest) = self.generations.back_mut() {
+            newest.push((update.job.id(), Arc::clone(&update.basis)));
+        }
+    }
+
+    /// What a job is made of.
+    pub(super) fn get(&self, job_id: u32) -> Option<&Arc<Basis>> {
+        let mut all = self.generations.iter().rev().flatten();
+        all.find(|(id, _)| *id == job_id).map(|(_, basis)| basis)
+    }
+}
