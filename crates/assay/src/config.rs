@@ -81,10 +81,42 @@ pub struct NodeSection {
     pub url: String,
     pub cookie_file: Option<PathBuf>,
     pub user: Option<String>,
-    pub password: Option<String>,
+    pub password: Option<Secret>,
     pub network: String,
     #[serde(default = "default_patience_seconds")]
     pub patience_seconds: u64,
+}
+
+/// A text that is never shown: not in errors, not in debug output.
+#[derive(Clone)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    /// Takes what looks like a number or a truth value as text, too: the environment knows no types.
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Scalar {
+            Text(String),
+            Unsigned(u64),
+            Signed(i64),
+            Truth(bool),
+        }
+        let scalar = Scalar::deserialize(deserializer)
+            .map_err(|_| serde::de::Error::custom("write the secret in quotes"))?;
+        Ok(Self(match scalar {
+            Scalar::Text(text) => text,
+            Scalar::Unsigned(number) => number.to_string(),
+            Scalar::Signed(number) => number.to_string(),
+            Scalar::Truth(truth) => truth.to_string(),
+        }))
+    }
 }
 
 /// `[http]`
@@ -107,6 +139,7 @@ pub struct NoiseSection {
 pub struct LimitsSection {
     pub connections: usize,
     pub connections_per_address: usize,
+    pub channels: usize,
     pub channels_per_connection: u16,
     pub shares_per_tip: usize,
     pub invalid_shares_per_minute: u32,
@@ -156,7 +189,8 @@ impl Default for LimitsSection {
     fn default() -> Self {
         Self {
             connections: 18_000,
-            connections_per_address: 18_000,
+            connections_per_address: 4096,
+            channels: 200_000,
             channels_per_connection: 10_000,
             shares_per_tip: 1 << 16,
             invalid_shares_per_minute: 600,

@@ -14,7 +14,7 @@ use clap::Args;
 
 use crate::logging;
 use crate::output;
-use crate::shutdown::Shutdown;
+use crate::shutdown::{MAX_SECONDS, Shutdown};
 use scene::Scene;
 
 /// How long the demo runs when nobody says otherwise.
@@ -29,7 +29,7 @@ const FRAME: Duration = Duration::from_millis(200);
 #[derive(Args)]
 pub struct Arguments {
     /// Run for so many seconds; longer only if no epoch was closed by then.
-    #[arg(long, default_value_t = DEFAULT_SECONDS)]
+    #[arg(long, default_value_t = DEFAULT_SECONDS, value_parser = clap::value_parser!(u64).range(1..=MAX_SECONDS))]
     seconds: u64,
     /// Print exactly one JSON object at the end, and nothing else.
     #[arg(long)]

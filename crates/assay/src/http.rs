@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use anyhow::{Context, Result};
@@ -11,7 +11,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router, routing::get};
 use engine::StatsReader;
-use ledger::{Epoch, LedgerHandle};
+use ledger::{Epoch, LedgerHandle, Reader, StoreError};
 use node::{Node, NodeState};
 use pool::PoolStats;
 use prometheus::{Registry, TextEncoder};
@@ -44,13 +44,39 @@ pub struct HttpServer {
 struct Pages {
     sources: Sources,
     registry: Registry,
+    /// Kept between requests: it knows what it read before.
+    reader: Mutex<Option<Reader>>,
+}
+
+impl Pages {
+    /// Reads the ledger on a thread that may wait for the disk.
+    async fn read<T: Send + 'static>(
+        self: Arc<Self>,
+        read: impl FnOnce(&mut Reader) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let answer = tokio::task::spawn_blocking(move || {
+            // A reader that a panicking request left behind is replaced.
+            let mut slot = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut reader = match slot.take() {
+                Some(reader) => reader,
+                None => self.sources.ledger.reader()?,
+            };
+            let answer = read(&mut reader)?;
+            *slot = Some(reader);
+            Ok::<T, StoreError>(answer)
+        });
+        let answer = answer.await.map_err(|_| {
+            Problem(StatusCode::INTERNAL_SERVER_ERROR, "the request could not be answered".to_owned())
+        })?;
+        Ok(answer?)
+    }
 }
 
 impl HttpServer {
     /// Binds `listen` (port 0 is any free port) and serves.
     pub fn start(listen: SocketAddr, sources: Sources) -> Result<Self> {
         let registry = metrics::registry(&sources)?;
-        let pages = Arc::new(Pages { sources, registry });
+        let pages = Arc::new(Pages { sources, registry, reader: Mutex::new(None) });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let listener = runtime
             .block_on(TcpListener::bind(listen))
@@ -129,7 +155,8 @@ fn health_of(sources: &Sources) -> (bool, Value) {
     let node = sources.node.status();
     let ledger = sources.ledger.summary();
     let totals = sources.pool.totals();
-    let healthy = matches!(node.state, NodeState::Ready) && ledger.disk_error.is_none();
+    let healthy =
+        matches!(node.state, NodeState::Ready) && ledger.disk_error.is_none() && totals.chain_error.is_none();
     let body = json!({
         "status": if healthy { "ok" } else { "degraded" },
         "node": {
@@ -147,6 +174,7 @@ fn health_of(sources: &Sources) -> (bool, Value) {
         "blocks_accepted": totals.blocks_accepted,
         "last_block": totals.last_block,
         "working_height": totals.working_height,
+        "chain_error": totals.chain_error,
         "template_time": totals.template_time,
         "ledger": ledger,
     });
@@ -160,7 +188,7 @@ async fn metrics_text(State(pages): State<Arc<Pages>>) -> Result<String, Problem
         .map_err(|error| Problem(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
 }
 
-/// A page of a list: rows from `from` on, at most `limit`.
+/// A page of a list: at most `limit` rows, by rising number beginning with `from`.
 #[derive(Deserialize)]
 struct Range {
     #[serde(default)]
@@ -168,41 +196,48 @@ struct Range {
     limit: Option<u32>,
 }
 
-impl Range {
-    fn limit(&self) -> u32 {
-        self.limit.unwrap_or(PAGE).min(PAGE)
-    }
+/// A page of blocks: at most `limit`, the newest first, all below the height `below`.
+#[derive(Deserialize)]
+struct Below {
+    below: Option<u32>,
+    limit: Option<u32>,
+}
+
+fn page(limit: Option<u32>) -> u32 {
+    limit.unwrap_or(PAGE).min(PAGE)
 }
 
 async fn epochs(State(pages): State<Arc<Pages>>, Query(range): Query<Range>) -> Result<Json<Value>, Problem> {
-    let epochs = pages.sources.ledger.reader()?.epochs(Epoch(range.from), range.limit())?;
+    let epochs = pages.read(move |reader| reader.epochs(Epoch(range.from), page(range.limit))).await?;
     Ok(Json(json!({ "epochs": epochs })))
 }
 
 async fn epoch(State(pages): State<Arc<Pages>>, Path(epoch): Path<u32>) -> Result<Json<Value>, Problem> {
-    match pages.sources.ledger.reader()?.epoch(Epoch(epoch))? {
+    match pages.read(move |reader| reader.epoch(Epoch(epoch))).await? {
         Some(info) => Ok(Json(json!(info))),
         None => Err(Problem(StatusCode::NOT_FOUND, format!("epoch {epoch} is not open yet"))),
     }
 }
 
+/// The key's credit in all epochs, and a page of the epochs that it has credit in.
 async fn credits(
     State(pages): State<Arc<Pages>>,
     Path(key): Path<String>,
     Query(range): Query<Range>,
 ) -> Result<Json<Value>, Problem> {
     let key = PayoutKey::from_str(&key).map_err(|error| Problem::bad_request(error.to_string()))?;
-    let credits = pages.sources.ledger.reader()?.credits_of(&key, Epoch(range.from), range.limit())?;
+    let credits = pages.read(move |reader| reader.credits_of(&key, Epoch::ZERO, u32::MAX)).await?;
     let total: u128 = credits.iter().map(|(_, credit)| u128::from(credit.get())).sum();
     let epochs: Vec<Value> = credits
         .iter()
+        .filter(|(epoch, _)| epoch.get() >= range.from)
+        .take(usize::try_from(page(range.limit)).unwrap_or(usize::MAX))
         .map(|(epoch, credit)| json!({ "epoch": epoch.get(), "credit": credit.get() }))
         .collect();
     Ok(Json(json!({ "key": key.to_string(), "total": total, "epochs": epochs })))
 }
 
-async fn blocks(State(pages): State<Arc<Pages>>, Query(range): Query<Range>) -> Result<Json<Value>, Problem> {
-    let below = (range.from > 0).then_some(range.from);
-    let blocks = pages.sources.ledger.reader()?.blocks(below, range.limit())?;
+async fn blocks(State(pages): State<Arc<Pages>>, Query(range): Query<Below>) -> Result<Json<Value>, Problem> {
+    let blocks = pages.read(move |reader| reader.blocks(range.below, page(range.limit))).await?;
     Ok(Json(json!({ "blocks": blocks })))
 }

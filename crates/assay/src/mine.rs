@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 use crossbeam_channel::{Receiver, bounded};
 use device::{ChannelKind, Device, DeviceConfig, DeviceEvent, DeviceHandle, DeviceStats, PoolAddress};
@@ -13,7 +13,7 @@ use work::HashRate;
 
 use crate::amount;
 use crate::output;
-use crate::shutdown::Shutdown;
+use crate::shutdown::{MAX_SECONDS, Shutdown};
 
 /// How often events are looked for, and the live line is drawn on a terminal.
 const LOOK: Duration = Duration::from_millis(500);
@@ -51,7 +51,7 @@ pub struct Arguments {
     #[arg(long)]
     worker_tlv: bool,
     /// Stop after so many seconds.
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=MAX_SECONDS))]
     seconds: Option<u64>,
     /// Print one JSON object at the end instead of lines.
     #[arg(long)]
@@ -82,12 +82,15 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
     } else {
         show(&handle, &events, &shutdown);
     }
-    let stats = handle.stop();
+    // Stopping clears the rate and the target, which belong to the present.
+    let before = handle.stats();
+    let stats = DeviceStats { hash_rate: before.hash_rate, ..handle.stop() };
     if json {
         output::line(summary(&stats));
     } else {
         output::line(totals(&stats));
     }
+    ensure!(stats.hashes > 0, "no pool gave any work; the last state was: {}", before.state_text);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -45,12 +45,20 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 fn check(resolved: &Resolved) -> Result<ExitCode> {
     output::line("configuration: good");
     let node = RpcNode::new(resolved.node.clone())?;
-    let info = node.check().context("the node cannot be used")?;
+    let info = node.check().with_context(|| node_context(resolved))?;
     output::line(format_args!(
         "node: {} at height {}, {} headers",
         info.chain, info.tip.height, info.headers
     ));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Which fields an error of the node is about.
+fn node_context(resolved: &Resolved) -> String {
+    format!(
+        "the node cannot be used; compare node.url, node.network (\"{}\") and the access in [node] with it",
+        resolved.file.node.network
+    )
 }
 
 fn serve(resolved: Resolved) -> Result<()> {
@@ -65,7 +73,7 @@ fn serve(resolved: Resolved) -> Result<()> {
     };
     let node = RpcNode::new(resolved.node.clone())?;
     // Wrong chain, wrong password, an unreachable node: said at once, instead of waited for in silence.
-    node.check().context("the node cannot be used")?;
+    node.check().with_context(|| node_context(&resolved))?;
     let node: Arc<dyn Node> = Arc::new(node);
 
     let shutdown = Shutdown::install(None)?;

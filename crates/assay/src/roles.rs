@@ -39,7 +39,9 @@ impl RunningPool {
         let (books, ledger) = Ledger::open(path, plan.epochs)
             .with_context(|| format!("the ledger {} cannot be opened", path.display()))?;
         let parts = Parts { node: Arc::clone(&plan.node), ledger: ledger.clone(), stop: plan.stop };
-        let pool = Pool::start(plan.pool, plan.engine, parts).context("the pool cannot be started")?;
+        let listen: Vec<String> = plan.engine.listen.iter().map(ToString::to_string).collect();
+        let pool = Pool::start(plan.pool, plan.engine, parts)
+            .with_context(|| format!("the pool cannot be started (pool.listen is {})", listen.join(", ")))?;
         let sources = Sources {
             node: plan.node,
             ledger: ledger.clone(),

@@ -6,6 +6,9 @@ use anyhow::{Context, Result};
 use crossbeam_channel::{Receiver, bounded};
 use node::Stop;
 
+/// Longest time that a run can be given: a year.
+pub const MAX_SECONDS: u64 = 366 * 24 * 3600;
+
 /// What ends a role: a signal, or the end of the time it was given.
 pub struct Shutdown {
     signal: Receiver<()>,

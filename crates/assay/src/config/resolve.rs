@@ -18,6 +18,10 @@ use super::{NodeSection, PoolFile, PoolSection};
 /// Easiest share that may be configured: below it, shares are noise.
 const MIN_SHARE_HASHES: u64 = 256;
 
+/// What a new block sends to a channel of a device that cannot process extended jobs, rounded up. A connection may owe its
+/// reader one for each of its channels.
+const JOB_BYTES: usize = 256;
+
 /// The configuration as typed values, each ready for its crate.
 #[derive(Debug)]
 pub struct Resolved {
@@ -45,6 +49,9 @@ impl PoolFile {
         let limits = Limits {
             connections: self.limits.connections,
             connections_per_address: self.limits.connections_per_address,
+            backlog: Limits::default()
+                .backlog
+                .max(usize::from(self.limits.channels_per_connection) * JOB_BYTES),
             ..Limits::default()
         };
         ensure!(limits.connections > 0, "limits.connections is 0: nobody could connect; set it to 1 or more");
@@ -68,12 +75,14 @@ impl PoolFile {
     fn channel_limits(&self) -> Result<ChannelLimits> {
         let limits = &self.limits;
         ensure!(limits.channels_per_connection > 0, "limits.channels_per_connection must be 1 or more");
+        ensure!(limits.channels > 0, "limits.channels must be 1 or more");
         ensure!(limits.shares_per_tip >= 64, "limits.shares_per_tip must be 64 or more");
         ensure!(limits.invalid_shares_per_minute > 0, "limits.invalid_shares_per_minute must be 1 or more");
         ensure!(limits.setup_seconds > 0, "limits.setup_seconds must be 1 or more");
         ensure!(limits.first_channel_seconds > 0, "limits.first_channel_seconds must be 1 or more");
         Ok(ChannelLimits {
             channels_per_connection: limits.channels_per_connection,
+            channels: limits.channels,
             shares_per_tip: limits.shares_per_tip,
             invalid_shares_per_minute: limits.invalid_shares_per_minute,
             setup_patience: Duration::from_secs(limits.setup_seconds),
@@ -162,7 +171,7 @@ fn rpc_config(section: &NodeSection, chain: Chain) -> Result<RpcConfig> {
     let auth = match (&section.cookie_file, &section.user, &section.password) {
         (Some(path), None, None) => RpcAuth::Cookie(path.clone()),
         (None, Some(user), Some(password)) => {
-            RpcAuth::UserPassword { user: user.clone(), password: password.clone() }
+            RpcAuth::UserPassword { user: user.clone(), password: password.0.clone() }
         }
         (None, None, None) => {
             bail!("[node] has no access: set node.cookie_file, or node.user and node.password")
@@ -171,8 +180,7 @@ fn rpc_config(section: &NodeSection, chain: Chain) -> Result<RpcConfig> {
     };
     ensure!(
         section.url.starts_with("http://"),
-        "node.url is \"{}\"; write it as http://host:port (JSON-RPC of the node)",
-        section.url
+        "node.url must be written as http://host:port (JSON-RPC of the node; access goes into the other fields)"
     );
     Ok(RpcConfig::new(section.url.clone(), auth, chain))
 }

@@ -47,7 +47,9 @@ fn errors_name_the_field_and_the_remedy() {
     case("\"signet\"", "\"signnet\"", &["node.network", "bitcoin, testnet4, signet or regtest"]);
     case("cookie_file = \"/tmp/.cookie\"", "", &["node.cookie_file"]);
     case("cookie_file = \"/tmp/.cookie\"", "user = \"a\"", &["node.password"]);
-    case("http://", "https://", &["node.url"]);
+    case("http://", "https://name:hunter2@", &["node.url"]);
+    let error = resolve(&GOOD.replace("http://", "https://name:hunter2@")).expect_err("no http");
+    assert!(!error.contains("hunter2"), "{error}");
     case("[node]", "shares_per_minute = 0\n[node]", &["pool.shares_per_minute"]);
     case("[node]", "min_share_hashes = 1\n[node]", &["pool.min_share_hashes"]);
     case("[node]", "default_payout_key = \"bob\"\n[node]", &["pool.default_payout_key", "assay keys payout"]);
@@ -75,4 +77,15 @@ fn the_example_is_complete_and_correct() {
         .collect();
     let error = resolve(&all).expect_err("both ways of access and of payout are switched on");
     assert!(error.contains("pool.payout_") || error.contains("default_payout_key"), "{error}");
+}
+
+#[test]
+fn a_password_is_never_shown() {
+    let with = |password: &str| {
+        GOOD.replace("cookie_file = \"/tmp/.cookie\"", &format!("user = \"a\"\npassword = {password}"))
+    };
+    let resolved = resolve(&with("123456")).unwrap();
+    assert!(!format!("{resolved:?}").contains("123456"));
+    let error = resolve(&with("[\"hunter2\"]")).expect_err("a list is no password");
+    assert!(error.contains("password") && !error.contains("hunter2"), "{error}");
 }
