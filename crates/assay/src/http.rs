@@ -138,8 +138,8 @@ impl IntoResponse for Problem {
     }
 }
 
-impl From<ledger::StoreError> for Problem {
-    fn from(error: ledger::StoreError) -> Self {
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
         tracing::error!(%error, "the ledger cannot be read");
         Self(StatusCode::SERVICE_UNAVAILABLE, "the ledger cannot be read at the moment".to_owned())
     }

@@ -4,6 +4,10 @@ use sv2::extensions::ServerNegotiation;
 use sv2::setup::MiningSetupFlags;
 use work::{Channel, PayoutKey};
 
+/// A connection's channels, by rising id. Boxed, so that closing one of thousands moves pointers only.
+#[allow(clippy::vec_box)]
+type Channels = Vec<Box<OpenChannel>>;
+
 /// What a connection is about to do.
 pub(crate) enum Session {
     /// Waits for SetupConnection.
@@ -22,8 +26,7 @@ pub(crate) struct Mining {
     pub group_id: u32,
     /// The last channel id given out; ids are never given twice (MP-15).
     last_id: u32,
-    /// By rising id. Boxed, so that closing one of thousands moves pointers only.
-    channels: Vec<Box<OpenChannel>>,
+    channels: Channels,
     /// The channel that vardiff looks at first in the next tick.
     pub next_adjusted: usize,
     /// What was refused on this connection in this minute.
@@ -109,7 +112,7 @@ impl Mining {
         Some(self.channels.remove(self.index(id)?))
     }
 
-    pub(super) fn close_all(&mut self) -> Vec<Box<OpenChannel>> {
+    pub(super) fn close_all(&mut self) -> Channels {
         std::mem::take(&mut self.channels)
     }
 
