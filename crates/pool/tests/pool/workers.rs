@@ -1,0 +1,99 @@
+//! Worker fields in extended shares (0x0002): who is credited, and what is refused.
+
+use sv2::codec::Seq0_64K;
+use sv2::extensions::{RequestExtensions, RequestExtensionsSuccess, TlvField};
+use work::PayoutKey;
+
+use crate::support::{Miner, Open, Rig, Want, key};
+
+fn tracked_miner(rig: &Rig) -> Miner {
+    let mut miner = rig.miner();
+    let requested_extensions = Seq0_64K::<u16>::new([2]).unwrap();
+    miner.wire.send(&RequestExtensions { request_id: 1, requested_extensions });
+    miner.until(|raw| raw.is::<RequestExtensionsSuccess<'_>>());
+    miner
+}
+
+/// A key whose bytes are no text, as nearly all are.
+fn worker_key() -> PayoutKey {
+    std::iter::repeat_with(key).find(|key| std::str::from_utf8(key.as_bytes()).is_err()).unwrap()
+}
+
+// proves: WH-01 WH-08 TLV-01 TLV-08 TLV-10 PO-08
+#[test]
+fn a_key_in_the_worker_field_is_credited_and_a_name_is_not() {
+    let rig = Rig::start();
+    let mut miner = tracked_miner(&rig);
+    let (owner, worker) = (key(), worker_key());
+    let channel = miner.open(&Open::extended(&owner));
+    let credit = miner.active(channel).credit().get();
+
+    let as_worker = miner.find(channel, Want::Share);
+    let sequence = miner.submit_as(channel, &as_worker, worker.as_bytes());
+    miner.until_answered(channel, sequence).unwrap();
+    assert_eq!((rig.credit(&worker), rig.credit(&owner)), (credit, 0));
+
+    // Names, nothing, and 32 bytes of text that might be taken for a key.
+    for name in [&b"Worker_001"[..], b"", b"abcdefghijklmnopqrstuvwxyz012345", "Grüße".as_bytes()] {
+        let share = miner.find(channel, Want::Share);
+        let sequence = miner.submit_as(channel, &share, name);
+        miner.until_answered(channel, sequence).unwrap();
+    }
+    // And no field at all.
+    miner.earn(channel);
+    assert_eq!((rig.credit(&worker), rig.credit(&owner)), (credit, 5 * credit));
+}
+
+// proves: WH-04 WH-13 TLV-06 LIM-14 EC-26
+#[test]
+fn a_field_that_breaks_its_rules_costs_its_own_share_only() {
+    let rig = Rig::start();
+    let mut miner = tracked_miner(&rig);
+    let owner = key();
+    let channel = miner.open(&Open::extended(&owner));
+    let not_on_the_curve = [0xff; 32];
+    for field in [&[b'x'; 33][..], &[0xff; 255], &not_on_the_curve, &[0xff], &[0xc3; 31]] {
+        let share = miner.find(channel, Want::Share);
+        let sequence = miner.submit_as(channel, &share, field);
+        assert_eq!(miner.until_answered(channel, sequence).unwrap_err(), "invalid-share", "{field:?}");
+        // The same work without the field was not used up.
+        miner.accept(channel, &share);
+    }
+    assert_eq!(rig.credit(&owner), 5 * miner.active(channel).credit().get());
+}
+
+// proves: TLV-05 TLV-09 WH-07
+#[test]
+fn fields_of_other_extensions_are_stepped_over() {
+    let rig = Rig::start();
+    let mut miner = tracked_miner(&rig);
+    let (owner, worker) = (key(), worker_key());
+    let channel = miner.open(&Open::extended(&owner));
+    let share = miner.find(channel, Want::Share);
+    let fields = [
+        TlvField { extension: 1, field_type: 9, value: &[1; 40] },
+        TlvField { extension: 2, field_type: 1, value: worker.as_bytes() },
+        TlvField { extension: 0x4001, field_type: 1, value: &[0xff; 99] },
+    ];
+    let sequence = miner.queue_share(channel, &share, &fields);
+    miner.wire.flush();
+    miner.until_answered(channel, sequence).unwrap();
+    assert!(rig.credit(&worker) > 0 && rig.credit(&owner) == 0);
+}
+
+// proves: WH-07 TLV-09 EX-04 EX-19
+#[test]
+fn without_negotiation_on_this_connection_the_field_is_ignored() {
+    let rig = Rig::start();
+    let _negotiated_elsewhere = tracked_miner(&rig);
+    let mut miner = rig.miner();
+    let (owner, worker) = (key(), worker_key());
+    let channel = miner.open(&Open::extended(&owner));
+    for field in [worker.as_bytes().as_slice(), &[0xff; 200]] {
+        let share = miner.find(channel, Want::Share);
+        let sequence = miner.submit_as(channel, &share, field);
+        miner.until_answered(channel, sequence).unwrap();
+    }
+    assert_eq!(rig.credit(&worker), 0);
+    assert_eq!(rig.credit(&owner), 2 * miner.active(channel).credit().get());
+}
