@@ -170,7 +170,8 @@ impl Shard {
                 error_code: code::JD_NOT_SUPPORTED,
             }),
             MiningFromClient::RequestExtensions(request) => self.negotiate(mining, link, &request),
-            MiningFromClient::Unknown { .. } => {}
+            // Ignored, but not without end (FR-15, FR-19).
+            MiningFromClient::Unknown { .. } => self.refused(mining, link),
         }
         Ok(())
     }
@@ -261,7 +262,12 @@ impl Shard {
 
     fn reconnect(conns: &mut Connections<'_, Self>, host: &str, port: u16) {
         let message = Reconnect { new_host: Str0_255::truncated(host), new_port: port };
-        conns.for_each(|_, link| link.send(&message));
+        conns.for_each(|session, link| {
+            // Nothing goes out before the reply to SetupConnection (CM-18).
+            if matches!(session, Session::Mining(_)) {
+                link.send(&message);
+            }
+        });
     }
 }
 

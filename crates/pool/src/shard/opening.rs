@@ -17,7 +17,7 @@ use super::session::{Mining, OpenChannel, RefusalWindow};
 
 /// `invalid-user-identity`, with what to do about it: people read it in their miner's log (EC-07).
 fn invalid_user_identity(error: &IdentityError) -> ErrorCode<'static> {
-    let mut text = format!("invalid-user-identity: {error}");
+    let mut text = format!("invalid-user-identity: {error} (make one with: assay keys payout)");
     text.truncate(usize::from(u8::MAX));
     ErrorCode::new(text).unwrap_or(code::INVALID_USER_IDENTITY)
 }
