@@ -194,7 +194,12 @@ fn a_refused_miner_is_told_why() {
         run_assay(&arguments, PATIENCE).stdout
     };
     let said = mine(&pool.url(), "somebody");
-    assert!(said.contains("<payout key>[.worker]") && said.contains("assay keys payout"), "{said}");
+    assert!(
+        said.contains("invalid-user-identity: ")
+            && said.contains("payout key")
+            && said.contains("assay keys payout"),
+        "{said}"
+    );
 
     let directory = tempfile::tempdir().expect("a temporary directory");
     let data = directory.path().to_str().expect("a path in UTF-8");
