@@ -164,11 +164,14 @@ impl Shard {
             MiningFromClient::OpenExtendedMiningChannel(open) => self.open_extended(mining, link, &open),
             MiningFromClient::UpdateChannel(update) => self.update_channel(mining, link, &update),
             MiningFromClient::CloseChannel(close) => self.close_channel(mining, link.id(), &close),
-            MiningFromClient::SetCustomMiningJob(job) => link.send(&SetCustomMiningJobError {
-                channel_id: job.channel_id,
-                request_id: job.request_id,
-                error_code: code::JD_NOT_SUPPORTED,
-            }),
+            MiningFromClient::SetCustomMiningJob(job) => {
+                link.send(&SetCustomMiningJobError {
+                    channel_id: job.channel_id,
+                    request_id: job.request_id,
+                    error_code: code::JD_NOT_SUPPORTED,
+                });
+                self.refused(mining, link);
+            }
             MiningFromClient::RequestExtensions(request) => self.negotiate(mining, link, &request),
             // Ignored, but not without end (FR-15, FR-19).
             MiningFromClient::Unknown { .. } => self.refused(mining, link),
@@ -179,7 +182,10 @@ impl Shard {
     fn negotiate(&self, mining: &mut Mining, link: &mut Link<'_>, request: &RequestExtensions<'_>) {
         match mining.extensions.answer(&self.extensions, request) {
             Answer::Success(success) => link.send(&success),
-            Answer::Error(error) => link.send(&error),
+            Answer::Error(error) => {
+                link.send(&error);
+                self.refused(mining, link);
+            }
             Answer::ErrorAndClose(error) => {
                 link.send(&error);
                 link.close_after_flush(Close::Finished("a required extension was not requested".into()));
@@ -213,12 +219,17 @@ impl Shard {
     }
 
     fn send_credits(&mut self, conns: &mut Connections<'_, Self>) {
-        for &(conn, channel_id) in self.settlement.send(conns.now(), &self.handle) {
-            let Some((Session::Mining(mining), _)) = conns.get(conn) else { continue };
-            if let Some(channel) = mining.channel(channel_id) {
-                debug_assert!(channel.waiting.is_none(), "the batch before was acknowledged");
-                channel.waiting = channel.work.take_ack();
-                channel.touched = false;
+        let now = self.millis(conns.now());
+        for index in 0..self.settlement.send(conns.now(), &self.handle) {
+            let (conn, channel_id) = self.settlement.waiting(index);
+            let Some((Session::Mining(mining), mut link)) = conns.get(conn) else { continue };
+            let Some(channel) = mining.channel(channel_id) else { continue };
+            debug_assert!(channel.waiting.is_none(), "the batch before was acknowledged");
+            channel.waiting = channel.work.take_ack();
+            channel.touched = false;
+            // Not only once a second: a miner far faster than it said has sent thousands by then.
+            if let Some(target) = channel.work.adjust(now) {
+                self.retarget(channel, target, &mut link);
             }
         }
         if let Some(at) = self.settlement.retry_at() {

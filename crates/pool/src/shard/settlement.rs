@@ -77,11 +77,11 @@ impl Settlement {
         *sum = sum.saturating_add(amount);
     }
 
-    /// Sends the next batch if none is on its way. Returns the channels whose shares are in it: their pending
-    /// acknowledgements are now those of the batch.
-    pub(super) fn send(&mut self, now: Instant, shard: &ShardHandle<Command>) -> &[ChannelKey] {
+    /// Sends the next batch if none is on its way. Returns in how many channels its shares are, see [`Self::waiting`]:
+    /// their pending acknowledgements are now those of the batch.
+    pub(super) fn send(&mut self, now: Instant, shard: &ShardHandle<Command>) -> usize {
         match std::mem::replace(&mut self.in_flight, InFlight::None) {
-            InFlight::None if self.credits.is_empty() && self.touched.is_empty() => &[],
+            InFlight::None if self.credits.is_empty() && self.touched.is_empty() => 0,
             InFlight::None => {
                 self.sequence += 1;
                 let credits = self.credits.drain().collect();
@@ -89,17 +89,22 @@ impl Settlement {
                 std::mem::swap(&mut self.waiting, &mut self.touched);
                 debug_assert!(self.touched.is_empty(), "the channels of the batch before were acknowledged");
                 self.commit(batch, shard);
-                &self.waiting
+                self.waiting.len()
             }
             InFlight::Retry(batch, at) if at <= now => {
                 self.commit(batch, shard);
-                &[]
+                0
             }
             other => {
                 self.in_flight = other;
-                &[]
+                0
             }
         }
+    }
+
+    /// One of the channels with shares in the batch that was sent last.
+    pub(super) fn waiting(&self, index: usize) -> ChannelKey {
+        self.waiting[index]
     }
 
     fn commit(&mut self, batch: Batch, shard: &ShardHandle<Command>) {

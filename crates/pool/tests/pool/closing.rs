@@ -9,7 +9,7 @@ use sv2::mining::{
 use sv2::setup::Reconnect;
 
 use crate::books::BlockedDisk;
-use crate::support::{Miner, Open, Rig, Want, eventually, key};
+use crate::support::{Miner, Open, Rig, Want, eventually, key, until_work_on};
 
 // proves: MP-61 MP-67 MP-68 MP-60 SM-21 EC-18
 #[test]
@@ -25,11 +25,10 @@ fn nothing_more_is_sent_for_a_channel_that_its_client_closed() {
     for channel_id in [gone, 0, 77, u32::MAX] {
         miner.wire.send(&CloseChannel { channel_id, reason_code: sv2::ErrorCode::from_static("test") });
     }
+    assert!(miner.barrier().is_empty());
     // The miner fails on any message for a channel that it does not have.
     let tip = rig.foreign_block();
-    while *miner.active(stays).tip().prev_hash() != bitcoin::hashes::Hash::to_byte_array(tip.hash) {
-        miner.receive();
-    }
+    until_work_on(&mut miner, stays, tip.hash);
     miner.wire.send(&SubmitSharesStandard {
         channel_id: gone,
         sequence_number: 3,
@@ -64,9 +63,7 @@ fn closing_the_group_closes_every_channel_in_it() {
     assert!(miner.barrier().is_empty());
     assert_eq!(rig.pool().stats().totals().channels, 1);
     let tip = rig.foreign_block();
-    while *other.active(elsewhere).tip().prev_hash() != bitcoin::hashes::Hash::to_byte_array(tip.hash) {
-        other.receive();
-    }
+    until_work_on(&mut other, elsewhere, tip.hash);
     assert!(miner.barrier().is_empty(), "a group without channels gets no work");
     let again = miner.open(&Open::extended(&key()));
     miner.earn(again);

@@ -1,8 +1,6 @@
 //! Many connections on several shards.
 
-use bitcoin::hashes::Hash;
-
-use crate::support::{Miner, Open, Rig, Want, key};
+use crate::support::{Miner, Open, Rig, Want, key, until_work_on};
 
 // proves: PO-05 MP-02 PO-01
 #[test]
@@ -31,9 +29,7 @@ fn everybody_gets_new_work_and_is_paid() {
     for _ in 0..2 {
         let tip = rig.foreign_block();
         for (miner, channel) in &mut fleet {
-            while *miner.active(*channel).tip().prev_hash() != tip.hash.to_byte_array() {
-                miner.receive();
-            }
+            until_work_on(miner, *channel, tip.hash);
             let share = miner.find(*channel, Want::Share);
             credit += miner.active(*channel).credit().get();
             miner.submit(*channel, &share);

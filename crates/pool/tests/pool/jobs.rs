@@ -3,20 +3,13 @@
 use std::collections::HashSet;
 
 use bitcoin::hashes::Hash;
-use bitcoin::{BlockHash, Transaction, consensus};
+use bitcoin::{Transaction, consensus};
 use node::Node;
 use sv2::mining::{NewExtendedMiningJob, NewMiningJob, SetGroupChannel, SetNewPrevHash};
 use sv2::setup::MiningSetupFlags;
 use work::{Job, JobParts};
 
-use crate::support::{Miner, Open, Rig, TAG, Want, key, payout_script};
-
-/// Receives until a channel works on this block.
-fn until_work_on(miner: &mut Miner, channel: u32, hash: BlockHash) {
-    while *miner.active(channel).tip().prev_hash() != hash.to_byte_array() {
-        miner.receive();
-    }
-}
+use crate::support::{Open, Rig, TAG, Want, key, payout_script, until_work_on};
 
 // proves: MP-99 MP-100 MP-102 MP-105 MP-126 MP-07 PO-05 EC-19 SM-13 SM-15 SM-22 CW-04 FR-22
 #[test]

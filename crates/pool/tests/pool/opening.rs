@@ -8,7 +8,7 @@ use sv2::mining::{
 };
 use work::{HashRate, Target};
 
-use crate::support::{Miner, Open, Raw, Rig, Want, key};
+use crate::support::{Miner, Open, Raw, Rig, Want, key, until_work_on};
 
 // proves: MP-45 MP-46 MP-47 MP-48 MP-103 MP-06 MP-17 MP-18 MP-19 PO-01 SM-12 CW-03 FL-01
 #[test]
@@ -305,10 +305,7 @@ fn a_channel_that_comes_late_gets_the_newest_work_of_its_own() {
     // From now on both follow the group.
     let tip = rig.foreign_block();
     for channel in [early, late] {
-        let hash = bitcoin::hashes::Hash::to_byte_array(tip.hash);
-        while *miner.active(channel).tip().prev_hash() != hash {
-            miner.receive();
-        }
+        until_work_on(&mut miner, channel, tip.hash);
         miner.earn(channel);
     }
 }

@@ -1,5 +1,7 @@
 //! SetupConnection: what is served, what is refused and how, and what must not come before it.
 
+use std::time::Duration;
+
 use sv2::Message;
 use sv2::codec::{Seq0_64K, Str0_255};
 use sv2::extensions::RequestExtensions;
@@ -118,6 +120,23 @@ fn nothing_is_sent_before_the_reply_to_set_up() {
     // Both reach all connections of the one shard in the same pass.
     other.until(|raw| raw.is::<Reconnect<'_>>());
     silent.set_up(0);
+}
+
+// proves: CM-19 MP-35
+#[test]
+fn who_does_not_set_up_or_opens_no_channel_is_sent_away() {
+    let soon = Duration::from_millis(50);
+    let rig = Rig::with(|plan| plan.limits.setup_patience = soon);
+    assert!(rig.wire().rest().is_empty());
+    let rig = Rig::with(|plan| plan.limits.first_channel_patience = soon);
+    assert!(rig.miner().wire.rest().is_empty());
+    // Whoever has a channel may be silent for as long as it likes: this one outlives those that come after it.
+    let mut miner = rig.miner();
+    let channel = miner.open(&Open::standard(&key()));
+    for _ in 0..3 {
+        assert!(rig.miner().wire.rest().is_empty());
+    }
+    miner.earn(channel);
 }
 
 // proves: ENC-07 LIM-04

@@ -1,9 +1,16 @@
 //! Shares: what is accepted, what is refused with which code, and how answers are batched.
 
+use std::collections::HashSet;
+
+use bitcoin::BlockHash;
+use bitcoin::hashes::Hash;
+use node::Node;
 use sv2::codec::B0_32;
 use sv2::mining::{SubmitSharesError, SubmitSharesExtended, SubmitSharesStandard, SubmitSharesSuccess};
 
-use crate::support::{Open, Rig, Want, eventually, key};
+use work::Target;
+
+use crate::support::{Open, Rig, Want, eventually, key, until_work_on};
 
 const MASK: u32 = 0x1fff_ffe0;
 
@@ -143,24 +150,36 @@ fn every_other_fault_has_its_code() {
 
 // proves: MP-124 SM-23 CW-31
 #[test]
-fn a_share_counts_once_also_when_its_work_comes_again_under_another_id() {
+fn a_share_counts_once_and_no_header_belongs_to_two_jobs() {
     let rig = Rig::start();
-    for open in [Open::standard(&key()), Open::extended(&key())] {
-        let mut miner = rig.miner();
-        let channel = miner.open(&open);
-        let old = miner.active(channel).clone();
-        // A harder target, and with it the same work as a fresh job.
-        let harder = work::Target::ladder(old.tip().network_target(), 6);
-        miner.update(channel, 0.0, harder.to_le_bytes());
-        while miner.active(channel).job_id() == old.job_id() {
+    let mut miner = rig.miner();
+    let channel = miner.open(&Open::extended(&key()));
+    let mut roots = HashSet::new();
+    for n in 0..6_u8 {
+        let last = miner.active(channel).clone();
+        assert!(roots.insert(last.merkle_root(&[0; 8])), "the work of an earlier job came again");
+        let share = miner.find(channel, Want::Share);
+        miner.accept(channel, &share);
+        // A fresh job for a new target, a new transaction, a tip that comes back after another one.
+        match n % 3 {
+            0 => {
+                let target = Target::ladder(last.tip().network_target(), 7 - n / 3);
+                miner.update(channel, 0.0, target.to_le_bytes());
+            }
+            1 => rig.new_transaction(),
+            _ => {
+                let tip = rig.foreign_block();
+                until_work_on(&mut miner, channel, tip.hash);
+                assert_eq!(miner.refuse(channel, &share), "stale-share");
+                rig.chain.invalidate(&tip.hash).unwrap();
+                until_work_on(&mut miner, channel, BlockHash::from_byte_array(*last.tip().prev_hash()));
+                assert_eq!(miner.refuse(channel, &share), "stale-share");
+                continue;
+            }
+        }
+        while miner.active(channel).job_id() == last.job_id() {
             miner.receive();
         }
-        let new = miner.active(channel).clone();
-        let ntime = new.ntimes(0).start() + 60;
-        let share = miner.find_as(channel, &new, Want::Share, new.version(), ntime);
-        let mut under_the_old_id = share.clone();
-        under_the_old_id.job_id = old.job_id();
-        miner.accept(channel, &under_the_old_id);
         assert_eq!(miner.refuse(channel, &share), "duplicate-share");
     }
 }
@@ -231,15 +250,13 @@ fn a_block_goes_to_the_chain_and_is_a_share_too() {
             }
             let block = miner.find(channel, Want::Block);
             miner.accept(channel, &block);
-            let hash = <bitcoin::BlockHash as bitcoin::hashes::Hash>::from_byte_array(block.hash);
-            eventually("the chain has the block", || node::Node::tip(&rig.chain).unwrap().hash == hash);
-            let block = node::Node::block(&rig.chain, &hash).unwrap();
+            let hash = BlockHash::from_byte_array(block.hash);
+            eventually("the chain has the block", || rig.chain.tip().unwrap().hash == hash);
+            let block = rig.chain.block(&hash).unwrap();
             assert!(block.txdata.len() > 1, "with its transactions");
             assert!(block.check_witness_commitment() && block.check_merkle_root());
             // Work goes on behind it.
-            while *miner.active(channel).tip().prev_hash() != bitcoin::hashes::Hash::to_byte_array(hash) {
-                miner.receive();
-            }
+            until_work_on(&mut miner, channel, hash);
             miner.earn(channel);
         }
     }
@@ -260,7 +277,7 @@ fn credit_is_that_of_the_jobs_target_whatever_the_hash() {
             miner.active(probe).tip().network_target()
         };
         let step = u8::try_from(2 * n + 3).unwrap();
-        let max_target = work::Target::ladder(network, step).to_le_bytes();
+        let max_target = Target::ladder(network, step).to_le_bytes();
         let channel = miner.open(&Open { max_target, ..Open::extended(owner) });
         for _ in 0..7 {
             miner.earn(channel);
@@ -269,7 +286,7 @@ fn credit_is_that_of_the_jobs_target_whatever_the_hash() {
         let block = miner.find(channel, Want::Block);
         miner.accept(channel, &block);
         assert_eq!(rig.credit(owner), 8 * (1 << 50 >> step), "{step} rungs below a block");
-        let height = node::Node::tip(&rig.chain).unwrap().height;
+        let height = rig.chain.tip().unwrap().height;
         rig.wait_for_work_on(height + 1);
         miner.barrier();
     }

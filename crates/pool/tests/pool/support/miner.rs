@@ -5,6 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use bitcoin::BlockHash;
+use bitcoin::hashes::Hash;
 use sv2::codec::{B0_32, F32, Str0_255};
 use sv2::extensions::{TlvArea, TlvField, WithTlvs};
 use sv2::mining::{
@@ -69,8 +71,10 @@ pub struct Channel {
     pub model: ClientChannel,
     pub group: u32,
     pub prefix: Vec<u8>,
-    /// Of the request; the target never rises above it.
-    pub max_target: Target,
+    /// The target never rises above it.
+    max_target: Target,
+    /// Of an UpdateChannel that the pool may not have seen yet.
+    next_max_target: Target,
     next_sequence: u32,
     next_nonce: u32,
     pub sent: u32,
@@ -141,6 +145,9 @@ impl Miner {
         self.update(id, 0.0, [0xff; 32]);
         let before = self.log.len();
         self.until(|raw| raw.get::<UpdateChannelError<'_>>().is_some_and(|error| error.channel_id == id));
+        for channel in self.channels.values_mut() {
+            channel.max_target = channel.next_max_target;
+        }
         self.log[before..self.log.len() - 1].to_vec()
     }
 
@@ -168,7 +175,8 @@ impl Miner {
         } else if let Some(m) = raw.get::<SetTarget>() {
             let target = Target::from_le_bytes(m.maximum_target);
             for channel in self.members(m.channel_id) {
-                assert!(target <= channel.max_target, "SetTarget above max_target");
+                let most = channel.max_target.max(channel.next_max_target);
+                assert!(target <= most, "SetTarget above max_target");
                 channel.model.set_target(target);
             }
         } else if let Some(m) = raw.get::<SubmitSharesSuccess>() {
@@ -208,6 +216,7 @@ impl Miner {
             group,
             prefix,
             max_target,
+            next_max_target: max_target,
             next_sequence: 0,
             next_nonce: 0,
             sent: 0,
@@ -301,7 +310,8 @@ impl Miner {
 
     pub fn update(&mut self, channel_id: u32, rate: f32, maximum_target: [u8; 32]) {
         if let Some(channel) = self.channels.get_mut(&channel_id) {
-            channel.max_target = Target::from_le_bytes(maximum_target);
+            channel.max_target = channel.max_target.max(channel.next_max_target);
+            channel.next_max_target = Target::from_le_bytes(maximum_target);
         }
         self.wire.send(&UpdateChannel { channel_id, nominal_hash_rate: F32::new(rate), maximum_target });
     }
@@ -476,4 +486,11 @@ fn refused_share(raw: &Raw, channel_id: u32, sequence: u32) -> Option<String> {
     let error = raw.get::<SubmitSharesError<'_>>()?;
     ((error.channel_id, error.sequence_number) == (channel_id, sequence))
         .then(|| error.error_code.to_string())
+}
+
+/// Receives until a channel works on this block.
+pub fn until_work_on(miner: &mut Miner, channel: u32, hash: BlockHash) {
+    while *miner.active(channel).tip().prev_hash() != hash.to_byte_array() {
+        miner.receive();
+    }
 }

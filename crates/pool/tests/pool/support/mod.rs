@@ -4,7 +4,7 @@ mod miner;
 mod rig;
 mod wire;
 
-pub use miner::{Miner, Open, Want};
+pub use miner::{Miner, Open, Want, until_work_on};
 pub use rig::{Rig, TAG, key, payout_script, stranger};
 pub use wire::{Raw, Wire};
 
