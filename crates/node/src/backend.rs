@@ -33,10 +33,12 @@ pub trait Node: Send + Sync {
 
     /// Hands in a block in consensus encoding, as made by [`Template::assemble`].
     ///
-    /// It never waits behind a template request.
+    /// It never waits behind a template request. A node that is away, or lacks the block's parent, is offered the block
+    /// again for a while; a block that breaks a rule is [`Submitted::Rejected`].
     ///
     /// # Errors
-    /// Only when the node could not be asked; a block that it refuses is [`Submitted::Rejected`].
+    /// [`NodeError::Undelivered`] when the while is over: the block is kept, and handed in beside
+    /// [`Node::next_template`] as soon as the node recovers. Anything else for what is too short to be a block.
     fn submit_block(&self, block: &[u8]) -> Result<Submitted, NodeError>;
 
     /// The best block.

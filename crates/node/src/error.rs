@@ -93,6 +93,19 @@ pub enum NodeError {
         /// The node's words.
         reason: String,
     },
+    /// A found block that the node could not be given while there was patience.
+    #[error(
+        "block {hash} could not be handed in, in {tries} tries ({reason}): it is kept in memory and handed in when the \
+         node recovers; repair the node, and do not stop the pool before"
+    )]
+    Undelivered {
+        /// The block.
+        hash: BlockHash,
+        /// How often it was tried.
+        tries: u32,
+        /// What went wrong last.
+        reason: String,
+    },
     /// An error of the node that has no variant of its own.
     #[error("node answers `{method}` with error {code}: {message}")]
     Rpc {
@@ -142,6 +155,7 @@ impl NodeError {
                 | Self::InitialBlockDownload { .. }
                 | Self::Refused { .. }
                 | Self::Malformed { .. }
+                | Self::Undelivered { .. }
                 | Self::Deadline
         )
     }

@@ -188,6 +188,21 @@ fn a_crash() {
     assert_eq!(next_event(&mut watch), connected(a2));
 }
 
+/// A block found on one that the crash made the node forget, handed in before anybody noticed.
+#[test]
+fn a_block_on_a_forgotten_one() {
+    let mut real = RealNode::start(Chain::Signet);
+    let node = real.connect();
+    let (a1, block) = mine(&next_template(&node), 1);
+    assert_eq!(node.submit_block(&block).unwrap(), Submitted::Accepted);
+    let (a2, block) = mine(&next_template(&node), 2);
+    real.kill();
+    real.launch();
+    assert_eq!(node.submit_block(&block).unwrap(), Submitted::Accepted);
+    assert_eq!(node.block_hash(1).unwrap(), Some(a1.hash));
+    assert_eq!(node.tip().unwrap(), a2);
+}
+
 fn spend(outpoint: OutPoint, value: Amount) -> Transaction {
     Transaction {
         version: transaction::Version::TWO,

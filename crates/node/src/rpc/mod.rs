@@ -31,8 +31,6 @@ use {
     templates::LongPoll,
 };
 
-/// Between two tries to hand in a block.
-const SUBMIT_PAUSE: Duration = Duration::from_millis(250);
 /// Between two looks at the tip.
 const TIP_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -47,7 +45,8 @@ pub struct RpcConfig {
     pub chain: Chain,
     /// Longest wait for an answer, long polls and blocks aside.
     pub timeout: Duration,
-    /// How long a block is offered to a node that is away. A node restarts in less than the default.
+    /// How long a block is offered to a node that is away; after that it waits in memory until the node is back. A node
+    /// restarts in less than the default.
     pub submit_patience: Duration,
 }
 
@@ -73,8 +72,10 @@ struct Link {
     status: StatusBoard,
     /// Chain and readiness were looked at since the last failure.
     verified: AtomicBool,
-    /// Blocks that the node has taken, in case it forgets them.
+    /// Blocks that the node has not got yet, or may forget.
     handed_in: Mutex<HandedIn>,
+    /// A thread is at work on those that it has not got.
+    redelivering: AtomicBool,
 }
 
 impl RpcNode {
@@ -86,6 +87,7 @@ impl RpcNode {
             config,
             verified: AtomicBool::new(false),
             handed_in: Mutex::default(),
+            redelivering: AtomicBool::new(false),
         };
         Ok(Self { link: Arc::new(link), long_poll: Mutex::new(None) })
     }
@@ -107,19 +109,6 @@ impl RpcNode {
             Some(_) | None => Ok(()),
         }
     }
-
-    /// A second try that meets a duplicate met its own first one, whose answer was lost.
-    fn after_retry(&self, submitted: Submitted, block: &[u8]) -> Submitted {
-        let on_best_chain = |hash: BlockHash| {
-            matches!(self.block_info(&hash), Ok(Some(BlockInfo { confirmations: Some(_), .. })))
-        };
-        match submitted {
-            Submitted::Duplicate if handed_in::block_hash(block).is_some_and(on_best_chain) => {
-                Submitted::Accepted
-            }
-            other => other,
-        }
-    }
 }
 
 impl Node for RpcNode {
@@ -137,33 +126,7 @@ impl Node for RpcNode {
     }
 
     fn submit_block(&self, block: &[u8]) -> Result<Submitted, NodeError> {
-        let params = handed_in::params(block);
-        let started = Instant::now();
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            match self.link.submit(&params) {
-                Ok(submitted) => {
-                    self.link.remember(block, &submitted);
-                    return Ok(if tries > 1 { self.after_retry(submitted, block) } else { submitted });
-                }
-                Err(error) => {
-                    let away = matches!(
-                        error,
-                        NodeError::Unreachable { .. }
-                            | NodeError::Unauthorised { .. }
-                            | NodeError::WarmingUp { .. }
-                            | NodeError::Busy { .. }
-                            | NodeError::Malformed { .. }
-                    );
-                    if !away || started.elapsed() + SUBMIT_PAUSE > self.link.config.submit_patience {
-                        return Err(error);
-                    }
-                    tracing::warn!(%error, tries, "block not handed in yet");
-                    std::thread::sleep(SUBMIT_PAUSE);
-                }
-            }
-        }
+        self.link.deliver(block)
     }
 
     fn tip(&self) -> Result<Tip, NodeError> {

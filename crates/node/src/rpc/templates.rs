@@ -98,6 +98,7 @@ impl RpcNode {
                 return Err(NodeError::Stopped);
             }
             if Instant::now() >= next_heartbeat {
+                self.link.begin_redelivery();
                 if self.link.best_block_hash()? != *tip {
                     return self.link.template();
                 }
