@@ -117,7 +117,7 @@ pub enum NodeState {
     Starting,
     /// The last call went well.
     Ready,
-    /// It cannot be used at present.
+    /// It cannot be used at present. After a template that did not come, only a template ends this.
     Down {
         /// When the first of the calls failed that have kept failing since.
         since: SystemTime,
@@ -138,50 +138,53 @@ impl fmt::Display for NodeState {
 
 /// The status that a backend keeps, written after calls and read by anybody.
 #[derive(Debug)]
-pub(crate) struct StatusBoard(Mutex<NodeStatus>);
+pub(crate) struct StatusBoard(Mutex<Board>);
+
+#[derive(Debug)]
+struct Board {
+    status: NodeStatus,
+    /// Templates fail: whatever else the node answers, it cannot be mined on.
+    no_template: bool,
+}
 
 impl StatusBoard {
     pub(crate) fn new(backend: &'static str, chain: Chain, state: NodeState) -> Self {
-        Self(Mutex::new(NodeStatus { backend, chain, state, tip: None, templates: 0, last_template: None }))
+        let status = NodeStatus { backend, chain, state, tip: None, templates: 0, last_template: None };
+        Self(Mutex::new(Board { status, no_template: false }))
     }
 
     pub(crate) fn read(&self) -> NodeStatus {
-        self.lock().clone()
+        self.lock().status.clone()
     }
 
-    /// The node answers again. What else was wrong with it stays until a template comes.
+    /// The node answers. That it gives no template stays, until it gives one.
     pub(crate) fn answered(&self) {
-        let mut status = self.lock();
-        let away = match &status.state {
-            NodeState::Starting => true,
-            NodeState::Ready => false,
-            NodeState::Down { error, .. } => matches!(
-                error,
-                NodeError::Unreachable { .. } | NodeError::Unauthorised { .. } | NodeError::WarmingUp { .. }
-            ),
-        };
-        if away {
-            status.state = NodeState::Ready;
+        let mut board = self.lock();
+        if !board.no_template {
+            board.status.state = NodeState::Ready;
         }
     }
 
-    /// Returns whether this is news: the node was not down before, or down for another reason.
-    pub(crate) fn failed(&self, error: &NodeError) -> bool {
-        let mut status = self.lock();
-        let (since, news) = match &status.state {
-            NodeState::Down { since, error: before } => (*since, before.to_string() != error.to_string()),
-            NodeState::Starting | NodeState::Ready => (SystemTime::now(), true),
-        };
-        status.state = NodeState::Down { since, error: error.clone() };
-        news
+    /// A call failed that says something about the node.
+    pub(crate) fn failed(&self, error: &NodeError) {
+        self.lock().go_down(error);
+    }
+
+    /// No template came. Returns whether this is news: the node was not down before, or down for another reason.
+    pub(crate) fn no_template(&self, error: &NodeError) -> bool {
+        let mut board = self.lock();
+        board.no_template = true;
+        board.go_down(error)
     }
 
     pub(crate) fn saw_tip(&self, tip: Tip) {
-        self.lock().tip = Some(tip);
+        self.lock().status.tip = Some(tip);
     }
 
     pub(crate) fn saw_template(&self, template: &Template) {
-        let mut status = self.lock();
+        let mut board = self.lock();
+        board.no_template = false;
+        let status = &mut board.status;
         status.state = NodeState::Ready;
         status.templates += 1;
         status.last_template = Some(SystemTime::now());
@@ -189,7 +192,18 @@ impl StatusBoard {
     }
 
     // Every field is written whole, so that a panic elsewhere leaves nothing inconsistent.
-    fn lock(&self) -> MutexGuard<'_, NodeStatus> {
+    fn lock(&self) -> MutexGuard<'_, Board> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Board {
+    fn go_down(&mut self, error: &NodeError) -> bool {
+        let (since, news) = match &self.status.state {
+            NodeState::Down { since, error: before } => (*since, before.to_string() != error.to_string()),
+            NodeState::Starting | NodeState::Ready => (SystemTime::now(), true),
+        };
+        self.status.state = NodeState::Down { since, error: error.clone() };
+        news
     }
 }

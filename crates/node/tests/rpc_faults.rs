@@ -12,7 +12,7 @@ use {
     serde_json::{Value, json},
     std::{
         sync::{
-            Arc, Mutex,
+            Arc, Mutex, OnceLock,
             atomic::{AtomicU32, Ordering},
         },
         time::{Duration, Instant},
@@ -331,4 +331,36 @@ fn a_node_that_comes_back_is_taken_up_again() {
     thread.join().unwrap().unwrap();
     assert!(matches!(node.status().state, NodeState::Ready));
     assert_eq!(node.status().tip.unwrap().hash.to_string(), TIP);
+}
+
+#[test]
+fn a_node_without_templates_stays_down_whatever_else_it_answers() {
+    #[track_caller]
+    fn case(no_template: fn() -> Reply) {
+        let asked: Arc<OnceLock<Arc<RpcNode>>> = Arc::default();
+        let (node, states) = (Arc::clone(&asked), Arc::new(Mutex::new(Vec::new())));
+        let seen = Arc::clone(&states);
+        let fake = FakeNode::start(move |call| match call.method.as_str() {
+            // By then the node has said that it is ready.
+            "getblocktemplate" => {
+                let mut seen = seen.lock().unwrap();
+                seen.push(node.get().unwrap().status().state);
+                if seen.len() <= 3 { no_template() } else { result(block_template(TIP, "a")) }
+            }
+            _ => result(chain_info("main", false)),
+        });
+        let node = asked.get_or_init(|| Arc::new(rpc(&fake)));
+        node.next_template(None, &Stop::new(), None).unwrap();
+        assert!(matches!(node.status().state, NodeState::Ready));
+        let since = |state: &NodeState| match state {
+            NodeState::Down { since, .. } => Some(*since),
+            NodeState::Starting | NodeState::Ready => None,
+        };
+        let since: Vec<_> = states.lock().unwrap().iter().map(since).collect();
+        assert!(since[1].is_some() && since[1..].iter().all(|other| *other == since[1]), "{since:?}");
+    }
+    case(|| Reply::Raw(b""));
+    case(|| Reply::Silence);
+    case(|| Reply::Text(503, "Work queue depth exceeded"));
+    case(|| error(-9, "Bitcoin Core is not connected!"));
 }

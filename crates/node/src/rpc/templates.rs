@@ -66,7 +66,7 @@ impl RpcNode {
                 Err(error) => error,
             };
             self.link.verified.store(false, Ordering::Release);
-            if self.link.status.failed(&error) {
+            if self.link.status.no_template(&error) {
                 tracing::warn!(%error, "no template");
             }
             // The node may have been restarted with another mempool: do not wait past what it may not know.
