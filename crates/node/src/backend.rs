@@ -59,6 +59,16 @@ pub trait Node: Send + Sync {
     /// [`NodeError::UnknownBlock`], or [`NodeError::Pruned`] when the node had it once.
     fn block(&self, hash: &BlockHash) -> Result<Block, NodeError>;
 
+    /// Makes sure that the node still has all blocks from `height` on: for whoever must look at them again after a
+    /// restart. A backend that deletes nothing has them.
+    ///
+    /// # Errors
+    /// [`NodeError::Pruned`] when some are gone; others when the node could not be asked.
+    fn ensure_blocks_from(&self, height: u32) -> Result<(), NodeError> {
+        let _ = height;
+        Ok(())
+    }
+
     /// Puts a transaction into the node's mempool, from where it spreads. One that is there already is no error.
     ///
     /// # Errors

@@ -141,11 +141,16 @@ fn pruned_blocks() {
             result(info)
         }
     });
-    let node = rpc(&fake);
+    assert_eq!(rpc(&fake).check().unwrap().prune_height, Some(3));
+    // As the pool has it, which does not know the backend.
+    let node: Arc<dyn Node> = Arc::new(rpc(&fake));
     assert!(matches!(node.block(&TIP.parse().unwrap()), Err(NodeError::Pruned { .. })));
     assert!(node.ensure_blocks_from(3).is_ok());
     let text = node.ensure_blocks_from(2).unwrap_err().to_string();
     assert!(text.contains("has pruned blocks below 3, needed are those from 2 on"), "{text}");
+    let devchain = Devchain::new(DevchainConfig::default(), Arc::new(|| 1_750_000_000)).unwrap();
+    let node: Arc<dyn Node> = Arc::new(devchain);
+    assert!(node.ensure_blocks_from(0).is_ok());
 }
 
 #[test]

@@ -93,21 +93,9 @@ impl RpcNode {
     }
 
     /// Asks the node once who and how it is, and whether it is ready to mine on: for a check of the configuration.
+    /// [`NodeInfo::prune_height`] tells which blocks it has deleted.
     pub fn check(&self) -> Result<NodeInfo, NodeError> {
         self.link.verify()
-    }
-
-    /// Makes sure that the node still has all blocks from `height` on.
-    ///
-    /// # Errors
-    /// [`NodeError::Pruned`] when they are gone.
-    pub fn ensure_blocks_from(&self, height: u32) -> Result<(), NodeError> {
-        match self.link.info()?.prune_height {
-            Some(lowest) if lowest > height => Err(NodeError::Pruned {
-                what: format!("blocks below {lowest}, needed are those from {height} on"),
-            }),
-            Some(_) | None => Ok(()),
-        }
     }
 }
 
@@ -153,6 +141,15 @@ impl Node for RpcNode {
 
     fn block(&self, hash: &BlockHash) -> Result<Block, NodeError> {
         self.link.block(hash)
+    }
+
+    fn ensure_blocks_from(&self, height: u32) -> Result<(), NodeError> {
+        match self.link.info()?.prune_height {
+            Some(lowest) if lowest > height => Err(NodeError::Pruned {
+                what: format!("blocks below {lowest}, needed are those from {height} on"),
+            }),
+            Some(_) | None => Ok(()),
+        }
     }
 
     fn broadcast(&self, transaction: &Transaction) -> Result<Txid, NodeError> {
