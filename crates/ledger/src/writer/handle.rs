@@ -1,15 +1,11 @@
 //! What everybody but the writer has in hand.
 
-use super::{LedgerError, Summary};
+use super::{LedgerError, Running, Summary};
 use crate::{
     Batch, Block, BlockHash, ChainBlock, Event, FoundBlock, Outcome, Reader, Source, State, StoreError,
 };
 use crossbeam_channel::{Sender, bounded};
-use std::{
-    fmt,
-    path::PathBuf,
-    sync::{Arc, Mutex},
-};
+use std::{fmt, path::PathBuf};
 use work::Lease;
 
 /// That an event is durable, and what it did.
@@ -105,7 +101,7 @@ impl Answer {
 #[derive(Clone)]
 pub struct LedgerHandle {
     requests: Sender<Request>,
-    summary: Arc<Mutex<Summary>>,
+    running: Running,
     path: PathBuf,
 }
 
@@ -116,16 +112,18 @@ impl fmt::Debug for LedgerHandle {
 }
 
 impl LedgerHandle {
-    pub(super) fn new(
-        requests: Sender<Request>,
-        summary: Arc<Mutex<Summary>>,
-        path: PathBuf,
-    ) -> LedgerHandle {
-        LedgerHandle { requests, summary, path }
+    pub(super) fn new(requests: Sender<Request>, running: Running, path: PathBuf) -> LedgerHandle {
+        LedgerHandle { requests, running, path }
+    }
+
+    /// Whether the writer is there: [`super::Ledger::is_running`].
+    pub fn is_running(&self) -> bool {
+        self.running.is_running()
     }
 
     /// Hands over an event. `done` is called once, on the writer's thread, when the event is durable or has failed;
-    /// it must be short, must not wait for the ledger, and must not panic, which would end the writer. Blocks only while [`super::Options::queue`] requests wait.
+    /// it must be short, must not wait for the ledger, and must not panic, which would end the writer. Blocks only while
+    /// [`super::Options::queue`] requests wait.
     pub fn submit(&self, event: Event, done: impl FnOnce(Result<Receipt, LedgerError>) + Send + 'static) {
         let done = Completion::new(done);
         // A request that cannot be sent is dropped, and tells so itself.
@@ -224,7 +222,7 @@ impl LedgerHandle {
 
     /// The books' sums after the last commit, from memory.
     pub fn summary(&self) -> Summary {
-        self.summary.lock().expect("nobody panics while holding it").clone()
+        self.running.summary()
     }
 
     /// A connection of its own for reading what is committed.

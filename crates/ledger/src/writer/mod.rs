@@ -22,7 +22,10 @@ use handle::{Answer, Request};
 pub use handle::{LedgerHandle, Receipt};
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -95,6 +98,7 @@ impl Default for Options {
 #[derive(Debug)]
 pub struct Ledger {
     requests: Sender<Request>,
+    running: Running,
     thread: Option<JoinHandle<Result<(), LedgerError>>>,
 }
 
@@ -144,13 +148,26 @@ impl Ledger {
             "opened the ledger at {}",
             path.display()
         );
-        let summary = Arc::new(Mutex::new(Summary::of(&books)));
+        let running = Running { summary: Arc::new(Mutex::new(Summary::of(&books))), flag: Arc::default() };
+        running.flag.store(true, Ordering::Release);
         let (requests, queue) = bounded(options.queue.max(1));
-        let handle = LedgerHandle::new(requests.clone(), Arc::clone(&summary), path);
+        let handle = LedgerHandle::new(requests.clone(), running.clone(), path);
+        let summary = Arc::clone(&running.summary);
         let writer = Writer { store, books: Some(books), options, queue, summary, last_commit: None };
-        let thread = thread::Builder::new().name("ledger".into()).spawn(move || writer.run());
+        let ends = EndOfWriter(running.clone());
+        let run = move || {
+            let _ends = ends;
+            writer.run()
+        };
+        let thread = thread::Builder::new().name("ledger".into()).spawn(run);
         let thread = Some(thread.map_err(OpenError::Thread)?);
-        Ok((Ledger { requests, thread }, handle))
+        Ok((Ledger { requests, running, thread }, handle))
+    }
+
+    /// Whether the writer is there. It ends when the ledger is closed, and at an invariant that does not hold; then
+    /// nothing is journalled any more, and the process should end.
+    pub fn is_running(&self) -> bool {
+        self.running.is_running()
     }
 
     /// Finishes what waits in the queue, brings the tables up to date and ends the writer. Requests that come
@@ -176,6 +193,42 @@ impl Drop for Ledger {
             tracing::error!("closing the ledger: {error}");
         }
     }
+}
+
+/// What the writer shows to others.
+#[derive(Clone, Debug)]
+struct Running {
+    summary: Arc<Mutex<Summary>>,
+    flag: Arc<AtomicBool>,
+}
+
+impl Running {
+    fn is_running(&self) -> bool {
+        self.flag.load(Ordering::Acquire)
+    }
+
+    fn summary(&self) -> Summary {
+        let running = self.is_running();
+        Summary { running, ..lock(&self.summary).clone() }
+    }
+}
+
+/// Dropped as the last thing that the writer's thread does, however it ends.
+struct EndOfWriter(Running);
+
+impl Drop for EndOfWriter {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            tracing::error!("{}", LedgerError::Stopped);
+            lock(&self.0.summary).disk_error = Some(LedgerError::Stopped.to_string());
+        }
+        self.0.flag.store(false, Ordering::Release);
+    }
+}
+
+/// A writer that panicked has nothing to add, and whoever looks at the summary must see that it did.
+fn lock(summary: &Mutex<Summary>) -> MutexGuard<'_, Summary> {
+    summary.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 struct Writer<S> {
@@ -292,7 +345,7 @@ impl<S: Store> Writer<S> {
     }
 
     fn note_failure(&mut self, error: StoreError) -> Arc<StoreError> {
-        let mut summary = self.summary.lock().expect("nobody panics while holding it");
+        let mut summary = lock(&self.summary);
         if summary.disk_error.is_none() {
             tracing::error!("{error}");
         }
@@ -301,7 +354,7 @@ impl<S: Store> Writer<S> {
     }
 
     fn show(&self, books: &Books, wrote: bool) {
-        let mut summary = self.summary.lock().expect("nobody panics while holding it");
+        let mut summary = lock(&self.summary);
         if wrote && summary.disk_error.is_some() {
             tracing::info!("the ledger can be written again");
         }

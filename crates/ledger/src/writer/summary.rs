@@ -36,7 +36,9 @@ pub struct Summary {
     pub blocks: BlockCounts,
     /// Epochs by how far they have come.
     pub epochs: EpochCounts,
-    /// Why the last commit failed. `None` as soon as one succeeds.
+    /// Whether the writer is there: [`super::Ledger::is_running`].
+    pub running: bool,
+    /// Why the last commit failed, or why the writer ended. `None` as soon as a commit succeeds.
     pub disk_error: Option<String>,
 }
 
@@ -121,6 +123,7 @@ impl Summary {
             batches: state.sources().map(|(_, last)| last).sum(),
             blocks: BlockCounts::of(state),
             epochs: EpochCounts::of(state),
+            running: true,
             disk_error: None,
         }
     }

@@ -113,6 +113,35 @@ fn a_full_disk_acknowledges_nothing_and_heals() {
 }
 
 #[test]
+fn the_end_of_the_writer_shows() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ledger.sqlite");
+    let (ledger, handle) = Ledger::open(&path, Params::default()).unwrap();
+    handle.apply(Event::Credits(one(1, 8))).unwrap();
+    assert!(ledger.is_running() && handle.is_running() && handle.summary().running);
+    assert_eq!(handle.summary().disk_error, None);
+    // As an invariant that does not hold.
+    handle.commit(one(2, 8), |_| panic!("a completion must not"));
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while handle.is_running() {
+        assert!(Instant::now() < deadline, "it never showed");
+        thread::sleep(Duration::from_millis(1));
+    }
+    let summary = handle.summary();
+    assert!(!ledger.is_running() && !summary.running);
+    assert_eq!(summary.credited, 16, "the commit was made");
+    assert!(summary.disk_error.unwrap().contains("writer has stopped: restart the pool"));
+    assert!(matches!(handle.lease(), Err(LedgerError::Stopped)));
+    assert!(matches!(ledger.close(), Err(LedgerError::Stopped)));
+
+    // An end in order is no fault.
+    let (ledger, handle) = Ledger::open(&path, Params::default()).unwrap();
+    ledger.close().unwrap();
+    let summary = handle.summary();
+    assert_eq!((handle.is_running(), summary.running, summary.disk_error), (false, false, None));
+}
+
+#[test]
 fn parameters_are_those_of_the_ledger() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("ledger.sqlite");
