@@ -97,7 +97,7 @@ fn serve(resolved: Resolved) -> Result<()> {
     tracing::info!(url = keys::pool_url(running.pool.local_addr(), authority_key), "miners connect here");
     let mut healthy = true;
     while healthy && !shutdown.wait(HEALTH_CHECK) {
-        healthy = running.pool.is_healthy();
+        healthy = running.is_healthy();
     }
     tracing::info!("stopping");
     let section = &resolved.file.pool;

@@ -52,6 +52,11 @@ impl RunningPool {
         Ok(Self { pool, http, ledger, books })
     }
 
+    /// Whether all threads live. One that died has said why in the log.
+    pub fn is_healthy(&self) -> bool {
+        self.pool.is_healthy() && self.books.is_running()
+    }
+
     /// Devices first, then the books: nothing that was accepted is lost.
     pub fn stop(self) -> Result<()> {
         drop(self.http);

@@ -107,7 +107,7 @@ fn draw_pool(frame: &mut Frame<'_>, area: Rect, scene: &Scene) {
         )),
         Line::raw(format!("blocks    {} found, {} accepted", totals.blocks_found, totals.blocks_accepted)),
         Line::raw(format!("rewards   {}", amount::sats(books.rewards))),
-        Line::raw(format!("journal   {} rows, on disk before shares are acknowledged", books.journal_rows)),
+        Line::raw(format!("journal   {} rows, each on disk before its answer", books.journal_rows)),
     ];
     frame.render_widget(Paragraph::new(lines).block(panel("pool")), text);
     let permille = u128::from(books.filled.get()) * 1000 / u128::from(books.epoch_size.get().max(1));
