@@ -32,6 +32,23 @@ pub struct Batch {
     pub credits: Vec<(PayoutKey, Ehash)>,
 }
 
+impl Batch {
+    /// Moves as many credits as one batch may hold, at most `max` together, out of the front of `credits`. What is left
+    /// belongs into the next batch; one credit larger than `max` is spread over several. Assigned in this order, they
+    /// come to the same as all in one.
+    pub fn take_credits(credits: &mut Vec<(PayoutKey, Ehash)>, max: Ehash) -> Vec<(PayoutKey, Ehash)> {
+        let mut room = max;
+        let mut fits = |amount| room.checked_sub(amount).map(|rest| room = rest).is_some();
+        let whole = credits.iter().take_while(|(_, amount)| fits(*amount)).count();
+        let mut taken: Vec<_> = credits.drain(..whole).collect();
+        if let Some((key, amount)) = credits.first_mut().filter(|_| !room.is_zero()) {
+            taken.push((*key, room));
+            *amount = amount.saturating_sub(room);
+        }
+        taken
+    }
+}
+
 /// A block that the pool found, reported before anybody knows whether the chain takes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FoundBlock {
@@ -205,15 +222,15 @@ pub enum Refusal {
     /// Batches count from 1.
     #[error("{0}: batch 0 came, but batches are numbered from 1")]
     BatchZero(Source),
-    /// One batch that would close more epochs than the books take at a time.
+    /// One batch that would close more epochs than the books take at a time. Its number is not used up.
     #[error(
-        "a batch of {total} eHash would close over {limit} epochs at once: split it, or use larger epochs (a smaller ledger.q)"
+        "a batch of {total} eHash came, but one batch may hold {limit}: split it, or use larger epochs (a smaller ledger.q)"
     )]
     BatchTooLarge {
         /// The sum of its rows.
         total: u128,
-        /// How many epochs one batch may close.
-        limit: u64,
+        /// [`crate::State::max_batch_credit`].
+        limit: Ehash,
     },
     /// All 2^32 epochs are used up.
     #[error("this ledger has no epochs left: start a new one")]

@@ -5,8 +5,9 @@ use crate::{Batch, Epoch, Msats, Outcome, Params, Refusal};
 use std::mem;
 use work::{Ehash, PayoutKey};
 
-/// The most epochs that one batch may close: bounds the memory and time one event takes.
-const BATCH_EPOCHS_MAX: u64 = 1 << 20;
+/// How many epochs' worth one batch may hold: one block's at the smallest epochs there can be. An epoch that closes
+/// becomes a row and a map of its credits, so this is what bounds one event: to about a quarter of a second and 50 MB.
+const BATCH_EPOCHS_MAX: u64 = 1 << Params::MAX_Q;
 
 impl State {
     pub(super) fn credit(&mut self, batch: &Batch, applied: &mut Applied) -> Result<(), Refusal> {
@@ -38,22 +39,29 @@ impl State {
         Ok(())
     }
 
+    /// The most eHash that one batch may hold, whatever is scheduled. Never less than [`Ehash::ONE_BLOCK`], which is the
+    /// most that one share earns; [`Batch::take_credits`] splits what is more.
+    pub fn max_batch_credit(&self) -> Ehash {
+        // A batch's sum is told as one amount, so it must be one.
+        Ehash::new(self.smallest_epoch().saturating_mul(BATCH_EPOCHS_MAX))
+    }
+
+    fn smallest_epoch(&self) -> u64 {
+        let sizes = self.params.values().map(|params| params.epoch_size().get());
+        sizes.min().expect("epoch 0 has parameters")
+    }
+
     /// The sum of a batch, if the books have room for it.
     fn check_room(&self, batch: &Batch) -> Result<Ehash, Refusal> {
+        let limit = self.max_batch_credit();
         let total: u128 = batch.credits.iter().map(|(_, amount)| u128::from(amount.get())).sum();
-        let smallest = Ehash::ONE_BLOCK.get() >> Params::MAX_Q;
-        let smallest = self.params.values().map(|p| p.epoch_size().get()).min().unwrap_or(smallest);
-        let closes = total / u128::from(smallest) + 1;
-        if closes > u128::from(BATCH_EPOCHS_MAX) {
-            return Err(Refusal::BatchTooLarge { total, limit: BATCH_EPOCHS_MAX });
-        }
-        if closes >= u128::from(u32::MAX - self.open.epoch.get()) {
+        let sum = u64::try_from(total).ok().map(Ehash::new).filter(|sum| *sum <= limit);
+        let sum = sum.ok_or(Refusal::BatchTooLarge { total, limit })?;
+        let closes = sum.get() / self.smallest_epoch() + 1;
+        if closes >= u64::from(u32::MAX - self.open.epoch.get()) {
             return Err(Refusal::EpochsExhausted);
         }
-        // 2^20 epochs of at most 2^50 eHash are 2^70; but a row is a u64, and so must be the sum that is told.
-        u64::try_from(total)
-            .map(Ehash::new)
-            .map_err(|_| Refusal::BatchTooLarge { total, limit: BATCH_EPOCHS_MAX })
+        Ok(sum)
     }
 
     /// Puts one credit into the open epoch, and what overflows into the next ones.

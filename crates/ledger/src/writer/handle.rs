@@ -6,7 +6,7 @@ use crate::{
 };
 use crossbeam_channel::{Sender, bounded};
 use std::{fmt, path::PathBuf};
-use work::Lease;
+use work::{Ehash, Lease};
 
 /// That an event is durable, and what it did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -135,6 +135,12 @@ impl LedgerHandle {
     /// with [`crate::Refusal::Gap`]: send them again, in order, with their numbers.
     pub fn commit(&self, batch: Batch, done: impl FnOnce(Result<Receipt, LedgerError>) + Send + 'static) {
         self.submit(Event::Credits(batch), done);
+    }
+
+    /// The most eHash that one batch may hold; more is refused as [`crate::Refusal::BatchTooLarge`], which says how much
+    /// it may hold then: [`Batch::take_credits`] splits it. Lower only after a change to smaller epochs was scheduled.
+    pub fn max_batch_credit(&self) -> Ehash {
+        self.running.max_batch_credit()
     }
 
     /// Reports a block that the pool found, at once: the epoch that is open now decides which epochs it pays. Report

@@ -31,6 +31,7 @@ use std::{
 };
 pub use summary::{BlockCounts, EpochCounts, Summary};
 use thiserror::Error;
+use work::Ehash;
 
 /// Requests in one group: bounds what a failing disk makes shards send again, and the time of one transaction.
 const GROUP_MAX: usize = 1024;
@@ -205,6 +206,10 @@ struct Running {
 impl Running {
     fn is_running(&self) -> bool {
         self.flag.load(Ordering::Acquire)
+    }
+
+    fn max_batch_credit(&self) -> Ehash {
+        lock(&self.summary).max_batch_credit
     }
 
     fn summary(&self) -> Summary {

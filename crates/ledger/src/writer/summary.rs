@@ -14,6 +14,8 @@ pub struct Summary {
     pub filled: Ehash,
     /// How much it will hold.
     pub epoch_size: Ehash,
+    /// The most that one batch may hold: [`State::max_batch_credit`].
+    pub max_batch_credit: Ehash,
     /// Keys that have credits in it.
     pub keys_open: usize,
     /// All eHash ever credited.
@@ -112,6 +114,7 @@ impl Summary {
             open_epoch: state.open_epoch(),
             filled: state.filled(),
             epoch_size: state.open_size(),
+            max_batch_credit: state.max_batch_credit(),
             keys_open: state.open_credits().len(),
             credited: state.credited(),
             rewards: totals.rewards,

@@ -2,6 +2,7 @@
 
 use super::{Play, SMALL, SOURCE, test_key};
 use crate::{Batch, Epoch, Event, Outcome, Params, Refusal, Source, State};
+use std::collections::BTreeMap;
 use work::Ehash;
 
 fn batch(source: Source, sequence: u64, amount: u64) -> Event {
@@ -73,16 +74,54 @@ fn batches_count_once_and_in_order() {
 #[test]
 fn absurd_batches_are_refused_whole() {
     let mut state = State::create(Params { q: 16, ..SMALL }).unwrap();
-    let too_much = batch(SOURCE, 1, u64::MAX);
+    let limit = Ehash::ONE_BLOCK;
+    assert_eq!(state.max_batch_credit(), limit);
     assert!(state.apply(&batch(SOURCE, 1, 0)).is_ok(), "nothing is a batch too");
-    let credits = vec![(test_key(1), Ehash::new(u64::MAX)); 3];
-    let event = Event::Credits(Batch { source: SOURCE, sequence: 2, credits });
-    assert!(matches!(state.apply(&event), Err(Refusal::BatchTooLarge { .. })));
+    for credits in [vec![limit, Ehash::new(1)], vec![Ehash::new(u64::MAX); 3]] {
+        let total = credits.iter().map(|amount| u128::from(amount.get())).sum();
+        let credits = credits.into_iter().map(|amount| (test_key(1), amount)).collect();
+        let event = Event::Credits(Batch { source: SOURCE, sequence: 2, credits });
+        assert_eq!(state.apply(&event).unwrap_err(), Refusal::BatchTooLarge { total, limit });
+    }
+    let too_much = batch(SOURCE, 1, u64::MAX);
     assert!(
         matches!(state.apply(&too_much).map(|a| a.changed), Ok(false)),
         "a repeat is looked at no further"
     );
     assert_eq!(state.credited(), 0);
+    assert!(state.apply(&batch(SOURCE, 2, limit.get())).is_ok(), "the number was not used up");
+    assert_eq!(state.open_epoch(), Epoch(1 << 16));
+    // Large epochs are no bound but that of an amount.
+    let mut state = State::create(Params { q: 0, ..SMALL }).unwrap();
+    assert_eq!(state.max_batch_credit(), Ehash::new(u64::MAX));
+    assert!(state.apply(&batch(SOURCE, 1, u64::MAX)).is_ok());
+}
+
+/// However many blocks' worth a shard has gathered, for instance while the disk was full.
+#[test]
+fn any_credit_is_taken_in_parts() {
+    let params = Params { q: 12, ..SMALL };
+    let mut state = State::create(params).unwrap();
+    let limit = state.max_batch_credit();
+    let (a, b, c) = (test_key(1), test_key(2), test_key(3));
+    let blocks = |n: u64| Ehash::new((n << 50) + 7);
+    let all = [(a, blocks(3)), (b, blocks(40)), (c, blocks(5))];
+    let (mut left, mut sums) = (all.to_vec(), BTreeMap::new());
+    for sequence in 1.. {
+        let credits = Batch::take_credits(&mut left, limit);
+        if credits.is_empty() {
+            break;
+        }
+        for (key, amount) in &credits {
+            *sums.entry(*key).or_insert(0) += amount.get();
+        }
+        state.apply(&Event::Credits(Batch { source: SOURCE, sequence, credits })).unwrap();
+    }
+    assert!(left.is_empty());
+    assert_eq!(sums, all.map(|(key, amount)| (key, amount.get())).into());
+    assert_eq!(state.last_sequence(SOURCE), 4, "48 blocks and a little, 16 a batch");
+    assert_eq!(state.credited(), (48 << 50) + 21);
+    assert_eq!(Batch::take_credits(&mut all.to_vec(), Ehash::new(u64::MAX)), all);
 }
 
 #[test]
