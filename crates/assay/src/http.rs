@@ -155,8 +155,10 @@ fn health_of(sources: &Sources) -> (bool, Value) {
     let node = sources.node.status();
     let ledger = sources.ledger.summary();
     let totals = sources.pool.totals();
-    let healthy =
-        matches!(node.state, NodeState::Ready) && ledger.disk_error.is_none() && totals.chain_error.is_none();
+    let healthy = matches!(node.state, NodeState::Ready)
+        && ledger.disk_error.is_none()
+        && sources.ledger.is_running()
+        && totals.chain_error.is_none();
     let body = json!({
         "status": if healthy { "ok" } else { "degraded" },
         "node": {

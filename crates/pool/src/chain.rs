@@ -111,6 +111,7 @@ impl ChainFollower {
         let unsettled = self.ledger.unsettled_blocks()?.into_iter().map(|block| block.height).min();
         let unsettled = unsettled.unwrap_or(handled).max(handled.saturating_sub(LOOK_BACK));
         let height = handled.saturating_sub(RESCAN).min(unsettled.saturating_sub(1)).min(tip.height);
+        self.node.ensure_blocks_from(height.saturating_add(1))?;
         let hash = self.node.block_hash(height)?.ok_or(NodeError::UnknownBlock { hash: tip.hash })?;
         Ok(Tip { height, hash })
     }
