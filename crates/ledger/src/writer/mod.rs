@@ -2,7 +2,8 @@
 //!
 //! The writer takes all that waits in its queue, applies it, and makes it durable in one transaction with one fsync;
 //! then it completes each request. While one fsync runs the next requests gather, so the group grows with the
-//! load and no timer is needed. Nothing is acknowledged before it is durable, and the state in memory never stays
+//! load. A fast disk would leave it small and the journal full of rows that cost more than the credits in them, so groups
+//! keep a tick's distance; a request that comes later than that is committed at once. Nothing is acknowledged before it is durable, and the state in memory never stays
 //! ahead of the disk: after a failed commit it is thrown away and read back.
 
 mod books;
@@ -79,7 +80,8 @@ pub enum LedgerError {
 /// How the writer goes about it.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Least time from one commit's start to the next's. Zero: as fast as the disk syncs.
+    /// Least time from one commit's start to the next's, unless a group is full before. A request that comes later than
+    /// that after the last commit does not wait. Zero: as fast as the disk syncs.
     pub tick: Duration,
     /// Requests that may wait. One more blocks its sender.
     pub queue: usize,
@@ -91,7 +93,8 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
-        Options { tick: Duration::ZERO, queue: 4096, fold_rows: 1 << 15, fold_age: Duration::from_secs(10) }
+        let (tick, fold_age) = (Duration::from_millis(10), Duration::from_secs(10));
+        Options { tick, queue: 4096, fold_rows: 1 << 15, fold_age }
     }
 }
 
@@ -273,13 +276,18 @@ impl<S: Store> Writer<S> {
         }
     }
 
-    /// All that waits, once the tick allows it.
+    /// All that comes until the tick allows a commit: what waits already, if it does so now.
     fn gather(&self, first: Request) -> Vec<Request> {
-        if let Some(last) = self.last_commit {
-            thread::sleep(self.options.tick.saturating_sub(last.elapsed()));
-        }
+        let due = self.last_commit.and_then(|last| last.checked_add(self.options.tick));
+        let due = due.unwrap_or_else(Instant::now);
         let mut group = vec![first];
-        group.extend(self.queue.try_iter().take(GROUP_MAX - 1));
+        // Who closes the ledger does not wait for a tick.
+        while group.len() < GROUP_MAX && !matches!(group.last(), Some(Request::Stop)) {
+            match self.queue.recv_deadline(due) {
+                Ok(request) => group.push(request),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
+            }
+        }
         group
     }
 
@@ -303,7 +311,9 @@ impl<S: Store> Writer<S> {
             }
         }
         fold |= books.is_tail_long(&self.options);
-        self.last_commit = Some(Instant::now());
+        if !rows.is_empty() {
+            self.last_commit = Some(Instant::now());
+        }
         if let Err(error) = books.commit(&mut self.store, &rows, fold) {
             let error = self.note_failure(error);
             for answer in answers {

@@ -8,7 +8,7 @@ use crate::{
     verify,
 };
 use crossbeam_channel::{Receiver as Results, unbounded};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use work::{Ehash, PayoutKey};
 
 fn batch(sequence: u64, credits: Vec<(PayoutKey, Ehash)>) -> Batch {
@@ -39,6 +39,23 @@ impl Store for Limited {
 
     fn commit(&mut self, group: &Group<'_>) -> Result<(), StoreError> {
         self.limit();
+        self.store.commit(group)
+    }
+}
+
+/// A store that counts the transactions which write to the journal.
+struct Counted {
+    store: SqliteStore,
+    commits: Arc<AtomicUsize>,
+}
+
+impl Store for Counted {
+    fn recover(&mut self) -> Result<Option<Recovered>, StoreError> {
+        self.store.recover()
+    }
+
+    fn commit(&mut self, group: &Group<'_>) -> Result<(), StoreError> {
+        self.commits.fetch_add(usize::from(!group.rows.is_empty()), Ordering::SeqCst);
         self.store.commit(group)
     }
 }
@@ -110,6 +127,46 @@ fn a_full_disk_acknowledges_nothing_and_heals() {
     let report = verify(&path).unwrap();
     assert!(report.is_clean(), "{report}");
     assert_eq!((report.credited, report.batches), (10_000, 20));
+}
+
+/// A ledger whose commits are counted; the first creates it.
+fn counted(path: &Path, options: Options) -> (Ledger, LedgerHandle, Arc<AtomicUsize>) {
+    let commits = Arc::new(AtomicUsize::new(0));
+    let store = Counted { store: SqliteStore::open(path).unwrap(), commits: Arc::clone(&commits) };
+    let (ledger, handle) = Ledger::start(store, path.into(), Params::default(), options).unwrap();
+    (ledger, handle, commits)
+}
+
+#[test]
+fn a_lone_request_is_committed_at_once_and_later_ones_together() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ledger.sqlite");
+    let options = Options { tick: Duration::from_secs(3600), ..Options::default() };
+    let (ledger, handle, commits) = counted(&path, options);
+    let next = |results: &Results<Told>| results.recv_timeout(Duration::from_secs(60)).unwrap().1.unwrap();
+    next(&send(&handle, [one(1, 8)]));
+    assert_eq!(commits.load(Ordering::SeqCst), 2);
+    // Long before the tick a full group goes, and at the end the rest.
+    let told = send(&handle, (2..=1500).map(|sequence| one(sequence, 8)));
+    (0..GROUP_MAX).for_each(|_| drop(next(&told)));
+    assert_eq!((told.len(), commits.load(Ordering::SeqCst)), (0, 3));
+    ledger.close().unwrap();
+    (GROUP_MAX..1499).for_each(|_| drop(next(&told)));
+    assert_eq!(commits.load(Ordering::SeqCst), 4);
+    assert!(verify(&path).unwrap().is_clean());
+}
+
+/// However fast the disk is, the journal grows by no more than a group a tick.
+#[test]
+fn commits_keep_their_distance() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_ledger, handle, commits) = counted(&dir.path().join("ledger.sqlite"), Options::default());
+    let started = Instant::now();
+    for sequence in 1..=30 {
+        handle.apply(Event::Credits(one(sequence, 8))).unwrap();
+    }
+    assert_eq!(commits.load(Ordering::SeqCst), 31);
+    assert!(started.elapsed() >= 29 * Duration::from_millis(10));
 }
 
 #[test]
