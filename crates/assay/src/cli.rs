@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::{demo, keys, ledger_command, mine, pool_command};
+use crate::{demo, keys, ledger_command, mine, pool_command, swarm};
 
 /// Run, or mine on, a Bitcoin pool without accounts. Every share earns eHash.
 #[derive(Parser)]
@@ -23,6 +23,8 @@ enum Command {
     Pool(pool_command::Arguments),
     /// Mine with this machine's processor on a Stratum V2 pool.
     Mine(mine::Arguments),
+    /// Put load on a Stratum V2 pool, and measure it.
+    Swarm(swarm::Arguments),
     /// Look after a pool's ledger.
     Ledger(ledger_command::Arguments),
     /// Make and show keys: a pool's authority key, a miner's payout key.
@@ -35,6 +37,7 @@ pub fn run() -> Result<ExitCode> {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Pool(arguments) => pool_command::run(&arguments),
         Command::Mine(arguments) => mine::run(arguments),
+        Command::Swarm(arguments) => swarm::run(arguments),
         Command::Ledger(arguments) => ledger_command::run(&arguments),
         Command::Keys(arguments) => keys::run(arguments),
     }

@@ -14,6 +14,7 @@ mod output;
 mod pool_command;
 mod roles;
 mod shutdown;
+mod swarm;
 
 use std::process::ExitCode;
 

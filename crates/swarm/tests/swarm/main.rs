@@ -1,0 +1,8 @@
+//! The load tool against a real pool: each question with small numbers, and what it says when it cannot be answered.
+
+mod rig;
+
+mod errors;
+mod fanout;
+mod idle;
+mod throughput;
