@@ -135,8 +135,8 @@ pub struct Block {
     pub height: u32,
     /// What its coinbase pays the pool.
     pub reward: Msats,
-    /// `j`: the epoch that was open when it was found (or, if that was never reported, when it was first seen
-    /// in the chain). It never changes, so the block pays the same epochs whenever it is connected.
+    /// `j`: the epoch that was open when the find was journalled (or, if that was never reported, when it was first
+    /// seen in the chain). It never changes, so the block pays the same epochs whenever it is connected.
     pub epoch: Epoch,
     /// Where it stands.
     pub status: BlockStatus,

@@ -143,8 +143,9 @@ impl LedgerHandle {
         self.running.max_batch_credit()
     }
 
-    /// Reports a block that the pool found, at once: the epoch that is open now decides which epochs it pays. Report
-    /// it before the credit of its own share.
+    /// Reports a block that the pool found. The epoch that is open when this is journalled is the block's, and decides
+    /// which epochs it pays; the credit of its own share may come before or after. A block that was never reported gets
+    /// the epoch that is open when the chain connects it.
     pub fn block_found(
         &self,
         found: FoundBlock,
