@@ -2,9 +2,10 @@
 //!
 //! The writer takes all that waits in its queue, applies it, and makes it durable in one transaction with one fsync;
 //! then it completes each request. While one fsync runs the next requests gather, so the group grows with the
-//! load. A fast disk would leave it small and the journal full of rows that cost more than the credits in them, so groups
-//! keep a tick's distance; a request that comes later than that is committed at once. Nothing is acknowledged before it is durable, and the state in memory never stays
-//! ahead of the disk: after a failed commit it is thrown away and read back.
+//! load. A fast disk would keep it small, and fill the journal with rows that are larger than the credits in them: so
+//! groups keep a tick's distance, and a request that comes later than that is committed at once. Nothing is
+//! acknowledged before it is durable, and the state in memory never stays ahead of the disk: after a failed commit it
+//! is thrown away and read back.
 
 mod books;
 mod handle;
