@@ -49,8 +49,8 @@ impl Batch {
     }
 }
 
-/// A block that the pool found. Reported when its node has it, it may still lose to another; the epoch that is open when
-/// this is journalled is the block's.
+/// A block that the pool found. Reported when its node has it, it may still lose to another; the epoch that is open
+/// when this is journalled is the block's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FoundBlock {
     /// Its hash.

@@ -39,8 +39,8 @@ impl State {
         Ok(())
     }
 
-    /// The most eHash that one batch may hold, whatever is scheduled. Never less than [`Ehash::ONE_BLOCK`], which is the
-    /// most that one share earns; [`Batch::take_credits`] splits what is more.
+    /// The most eHash that one batch may hold, whatever is scheduled. Never less than [`Ehash::ONE_BLOCK`], which is
+    /// the most that one share earns; [`Batch::take_credits`] splits what is more.
     pub fn max_batch_credit(&self) -> Ehash {
         // A batch's sum is told as one amount, so it must be one.
         Ehash::new(self.smallest_epoch().saturating_mul(BATCH_EPOCHS_MAX))

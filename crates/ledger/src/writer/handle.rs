@@ -122,8 +122,8 @@ impl LedgerHandle {
     }
 
     /// Hands over an event. `done` is called once, on the writer's thread, when the event is durable or has failed;
-    /// it must be short, must not wait for the ledger, and must not panic, which would end the writer. Blocks only while
-    /// [`super::Options::queue`] requests wait.
+    /// it must be short, must not wait for the ledger, and must not panic, which would end the writer. Blocks only
+    /// while [`super::Options::queue`] requests wait.
     pub fn submit(&self, event: Event, done: impl FnOnce(Result<Receipt, LedgerError>) + Send + 'static) {
         let done = Completion::new(done);
         // A request that cannot be sent is dropped, and tells so itself.
@@ -137,8 +137,8 @@ impl LedgerHandle {
         self.submit(Event::Credits(batch), done);
     }
 
-    /// The most eHash that one batch may hold; more is refused as [`crate::Refusal::BatchTooLarge`], which says how much
-    /// it may hold then: [`Batch::take_credits`] splits it. Lower only after a change to smaller epochs was scheduled.
+    /// The most eHash that one batch may hold; more is refused as [`crate::Refusal::BatchTooLarge`], which says how
+    /// much it may hold then: [`Batch::take_credits`] splits it. Lower only after a change to smaller epochs was scheduled.
     pub fn max_batch_credit(&self) -> Ehash {
         self.running.max_batch_credit()
     }
