@@ -7,7 +7,7 @@ use bitcoin::hashes::Hash;
 use bitcoin::{BlockHash, block::Header, consensus};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use ledger::{FoundBlock, LedgerHandle, Msats};
-use node::{Node, Submitted};
+use node::{Node, NodeError, Submitted};
 use tracing::{error, info, warn};
 
 use crate::stats::{BlockReport, PoolStats};
@@ -100,6 +100,10 @@ impl BlockSubmitter {
                 self.report("rejected", height, hash, format!("rejected: {reason}"));
             }
             Err(error) => {
+                if matches!(error, NodeError::Undelivered { .. }) {
+                    // The node gets it when it is back; the epoch that was open is to count then.
+                    self.book(solution, hash);
+                }
                 error!(height, block = %hash, %error, "block not delivered to the node");
                 self.report("failed", height, hash, format!("failed: {error}"));
             }

@@ -37,12 +37,16 @@ pub(super) struct Settlement {
     source: Source,
     sequence: u64,
     in_flight: InFlight,
-    /// Channels with shares in the batch that is on its way.
+    /// What is left of the credits that are on their way: more than one batch may hold goes in parts.
+    rest: Vec<(PayoutKey, Ehash)>,
+    /// Channels with shares in the credits that are on their way.
     waiting: Vec<ChannelKey>,
     /// Channels with shares that are in no batch yet.
     touched: Vec<ChannelKey>,
     /// Credits of shares that are in no batch yet.
     credits: HashMap<PayoutKey, Ehash>,
+    /// The same, of keys whose sum would not fit its number.
+    overflow: Vec<(PayoutKey, Ehash)>,
     failing: bool,
 }
 
@@ -55,9 +59,11 @@ impl Settlement {
             source,
             sequence: last_sequence,
             in_flight: InFlight::None,
+            rest: Vec::new(),
             waiting: Vec::new(),
             touched: Vec::new(),
             credits: HashMap::new(),
+            overflow: Vec::new(),
             failing: false,
         }
     }
@@ -74,22 +80,27 @@ impl Settlement {
             self.touched.push(channel);
         }
         let sum = self.credits.entry(key).or_default();
-        *sum = sum.saturating_add(amount);
+        match sum.checked_add(amount) {
+            Some(more) => *sum = more,
+            None => self.overflow.push((key, std::mem::replace(sum, amount))),
+        }
     }
 
     /// Sends the next batch if none is on its way. Returns in how many channels its shares are, see [`Self::waiting`]:
     /// their pending acknowledgements are now those of the batch.
     pub(super) fn send(&mut self, now: Instant, shard: &ShardHandle<Command>) -> usize {
         match std::mem::replace(&mut self.in_flight, InFlight::None) {
-            InFlight::None if self.credits.is_empty() && self.touched.is_empty() => 0,
+            InFlight::None if !self.rest.is_empty() => {
+                self.commit_part(shard);
+                &[]
+            }
+            InFlight::None if self.credits.is_empty() && self.touched.is_empty() => &[],
             InFlight::None => {
-                self.sequence += 1;
-                let credits = self.credits.drain().collect();
-                let batch = Batch { source: self.source, sequence: self.sequence, credits };
+                self.rest.extend(self.overflow.drain(..).chain(self.credits.drain()));
                 std::mem::swap(&mut self.waiting, &mut self.touched);
                 debug_assert!(self.touched.is_empty(), "the channels of the batch before were acknowledged");
-                self.commit(batch, shard);
-                self.waiting.len()
+                self.commit_part(shard);
+                &self.waiting
             }
             InFlight::Retry(batch, at) if at <= now => {
                 self.commit(batch, shard);
@@ -105,6 +116,12 @@ impl Settlement {
     /// One of the channels with shares in the batch that was sent last.
     pub(super) fn waiting(&self, index: usize) -> ChannelKey {
         self.waiting[index]
+    }
+
+    fn commit_part(&mut self, shard: &ShardHandle<Command>) {
+        self.sequence += 1;
+        let credits = Batch::take_credits(&mut self.rest, self.ledger.max_batch_credit());
+        self.commit(Batch { source: self.source, sequence: self.sequence, credits }, shard);
     }
 
     fn commit(&mut self, batch: Batch, shard: &ShardHandle<Command>) {
@@ -124,7 +141,8 @@ impl Settlement {
         });
     }
 
-    /// Takes the ledger's answer. Returns the channels to acknowledge, empty if the batch has to be tried again.
+    /// Takes the ledger's answer. Returns the channels to acknowledge, none while a batch has to be tried again or a
+    /// part is left.
     pub(super) fn committed(&mut self, result: Result<(), LedgerError>, now: Instant) -> Vec<ChannelKey> {
         let InFlight::Sent(batch) = std::mem::replace(&mut self.in_flight, InFlight::None) else {
             return Vec::new();
@@ -135,7 +153,7 @@ impl Settlement {
                     info!("the ledger takes credits again");
                     self.failing = false;
                 }
-                std::mem::take(&mut self.waiting)
+                if self.rest.is_empty() { std::mem::take(&mut self.waiting) } else { Vec::new() }
             }
             Err(error @ LedgerError::Refused(_)) => {
                 // Trying again cannot help, and going on would leave this shard's shares without acknowledgement.
@@ -166,7 +184,7 @@ impl Settlement {
 
     /// Whether every share that was accepted is durable, and acknowledged as far as its channel is open.
     pub(super) fn is_idle(&self) -> bool {
-        matches!(self.in_flight, InFlight::None) && self.credits.is_empty() && self.touched.is_empty()
+        matches!(self.in_flight, InFlight::None) && self.rest.is_empty() && self.credits.is_empty() && self.touched.is_empty()
     }
 
     /// When [`Self::send`] has to be called again although nothing happens.

@@ -11,7 +11,7 @@ use sv2::setup::Reconnect;
 use crate::books::BlockedDisk;
 use crate::support::{Miner, Open, Rig, Want, eventually, key, until_work_on};
 
-// proves: MP-61 MP-67 MP-68 MP-60 SM-21 EC-18
+// proves: MP-61 MP-67 MP-68 SM-21 EC-18
 #[test]
 fn nothing_more_is_sent_for_a_channel_that_its_client_closed() {
     let rig = Rig::start();
@@ -69,7 +69,6 @@ fn closing_the_group_closes_every_channel_in_it() {
     miner.earn(again);
 }
 
-// proves: MP-133
 #[test]
 fn shares_of_a_channel_that_was_closed_at_once_are_still_credited() {
     let rig = Rig::start();
@@ -87,7 +86,7 @@ fn shares_of_a_channel_that_was_closed_at_once_are_still_credited() {
     eventually("the credit is in the ledger", || rig.credit(&owner) == 10 * credit);
 }
 
-// proves: MP-69 PO-09 ER-07 MP-66 EC-45 CH-02
+// proves: MP-69 PO-09 ER-07 EC-45 CH-02
 #[test]
 fn a_channel_that_floods_with_bad_shares_is_closed_after_its_good_ones_are_acknowledged() {
     let rig = Rig::with(|plan| plan.limits.invalid_shares_per_minute = 5);
@@ -121,7 +120,7 @@ fn a_channel_that_floods_with_bad_shares_is_closed_after_its_good_ones_are_ackno
     miner.earn(innocent);
 }
 
-// proves: PO-09
+// proves: PO-09 FR-19
 #[test]
 fn a_connection_that_only_makes_mistakes_is_ended() {
     let rig = Rig::with(|plan| plan.limits.invalid_shares_per_minute = 5);
@@ -193,7 +192,7 @@ impl sv2::Message<'_> for Nonsense {
     fn encode_payload(&self, _: &mut Vec<u8>) {}
 }
 
-// proves: MP-69 MP-107
+// proves: MP-69
 #[test]
 fn a_channel_that_found_all_shares_a_tip_may_have_is_closed_and_its_shares_count() {
     let rig = Rig::with(|plan| plan.limits.shares_per_tip = 20);
@@ -212,7 +211,7 @@ fn a_channel_that_found_all_shares_a_tip_may_have_is_closed_and_its_shares_count
     miner.earn(again);
 }
 
-// proves: PO-14 RC-01
+// proves: PO-14
 #[test]
 fn every_device_is_asked_to_connect_elsewhere() {
     let rig = Rig::with(|plan| plan.shards = 2);
@@ -262,7 +261,7 @@ fn a_pool_that_stops_acknowledges_what_it_accepted() {
     assert_eq!(rig.credit(&owner), acknowledged * credit, "durable and acknowledged are the same shares");
 }
 
-// proves: MP-69 EC-45
+// proves: MP-50 MP-69 EC-45
 #[test]
 fn without_a_node_channels_are_closed_and_opened_again_when_it_is_back() {
     let rig = Rig::with(|plan| plan.node_patience = std::time::Duration::from_secs(60));

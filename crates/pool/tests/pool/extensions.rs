@@ -34,7 +34,7 @@ fn what_is_supported_is_confirmed_once_and_under_the_requests_id() {
     }
 }
 
-// proves: EX-09 EX-13 EX-17
+// proves: EX-09 EX-17
 #[test]
 fn when_nothing_is_supported_the_error_says_what_and_mining_goes_on_without() {
     let rig = Rig::start();

@@ -88,7 +88,7 @@ fn a_payload_that_is_cut_off_ends_the_connection() {
     }
 }
 
-// proves: FR-18 FR-06
+// proves: FR-18
 #[test]
 fn a_wrong_channel_bit_is_tolerated_and_never_produced() {
     let rig = Rig::start();

@@ -11,7 +11,7 @@ use work::{Job, JobParts};
 
 use crate::support::{Open, Rig, TAG, Want, key, payout_script, until_work_on};
 
-// proves: MP-99 MP-100 MP-102 MP-105 MP-126 MP-07 PO-05 EC-19 SM-13 SM-15 SM-22 CW-04 FR-22
+// proves: MP-100 MP-102 MP-105 MP-126 MP-07 PO-05 EC-19 SM-13 SM-15 SM-22 FR-22
 #[test]
 fn a_new_block_moves_a_group_with_two_messages_and_ends_all_other_work() {
     let rig = Rig::start();
@@ -63,7 +63,7 @@ fn a_device_that_needs_standard_jobs_gets_them_for_each_channel_and_nothing_for_
     }
 }
 
-// proves: MP-80 MP-83 MP-125 MP-105 SM-14 MP-127
+// proves: MP-83 MP-125 MP-105 SM-14
 #[test]
 fn a_new_transaction_brings_a_job_that_starts_at_once_and_old_ones_still_count() {
     let rig = Rig::start();
@@ -177,7 +177,7 @@ fn the_coinbase_is_stripped_pays_the_pool_and_makes_the_merkle_root_of_standard_
     assert!(!job.merkle_path.is_empty(), "the transactions are in");
 }
 
-// proves: MP-26 FL-03 MP-28
+// proves: MP-26 FL-03
 #[test]
 fn every_job_permits_version_rolling() {
     let rig = Rig::start();
@@ -243,7 +243,7 @@ fn after_a_reorganisation_work_is_on_the_other_branch_also_when_it_is_lower() {
     assert_eq!(miner.refuse(channel, &share), "stale-share");
 }
 
-// proves: MP-107 LIM-10
+// proves: MP-107
 #[test]
 fn only_the_newest_jobs_of_a_tip_take_shares() {
     let rig = Rig::start();

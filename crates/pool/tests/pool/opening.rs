@@ -8,9 +8,9 @@ use sv2::mining::{
 };
 use work::{HashRate, Target};
 
-use crate::support::{Miner, Open, Raw, Rig, Want, key, until_work_on};
+use crate::support::{Miner, Open, Raw, Rig, Want, eventually, key, until_work_on};
 
-// proves: MP-45 MP-46 MP-47 MP-48 MP-103 MP-06 MP-17 MP-18 MP-19 PO-01 SM-12 CW-03 FL-01
+// proves: MP-45 MP-46 MP-47 MP-48 MP-103 MP-06 MP-17 MP-18 PO-01 SM-12 CW-03 FL-01
 #[test]
 fn a_channel_starts_with_success_a_future_job_and_its_activation() {
     let rig = Rig::start();
@@ -39,7 +39,7 @@ fn a_channel_starts_with_success_a_future_job_and_its_activation() {
     }
 }
 
-// proves: MP-13 MP-14 MP-21 MP-22 MP-23 MP-24 MP-37 MP-51 MP-20
+// proves: MP-13 MP-14 MP-21 MP-22 MP-23 MP-24 MP-37
 #[test]
 fn many_channels_of_both_kinds_share_a_connection() {
     let rig = Rig::start();
@@ -129,7 +129,7 @@ fn a_hash_rate_that_is_none_is_refused_and_zero_gets_the_easiest_work() {
     assert_eq!(miner.active(easiest).target(), Target::ladder(network(&miner, easiest), 8));
 }
 
-// proves: MP-40 MP-145 MP-149 EC-06 CW-38 PO-07
+// proves: MP-40 MP-145 MP-148 MP-149 EC-06 CW-38 PO-07
 #[test]
 fn max_target_is_honoured_or_refused() {
     let rig = Rig::with(|plan| plan.shares_per_minute = 12);
@@ -156,7 +156,7 @@ fn max_target_is_honoured_or_refused() {
     }
 }
 
-// proves: MP-03 PO-07
+// proves: PO-07
 #[test]
 fn the_first_target_fits_the_nominal_hash_rate() {
     let rig = Rig::with(|plan| plan.shares_per_minute = 60);
@@ -227,7 +227,7 @@ fn a_default_key_takes_who_has_none_but_not_who_mistyped_one() {
     assert!(text.starts_with("invalid-user-identity"), "{text}");
 }
 
-// proves: MP-52 EC-11 MP-107
+// proves: MP-52 EC-11
 #[test]
 fn channels_of_a_connection_are_limited() {
     let rig = Rig::with(|plan| plan.limits.channels_per_connection = 3);
@@ -244,6 +244,43 @@ fn channels_of_a_connection_are_limited() {
     assert_eq!(rig.pool().stats().totals().channels, 4);
 }
 
+#[test]
+fn channels_of_all_connections_together_are_limited() {
+    let rig = Rig::with(|plan| {
+        plan.shards = 2;
+        plan.limits.channels = 4;
+    });
+    let mut miners = [rig.miner(), rig.miner()];
+    for n in 0..4 {
+        miners[n % 2].open(&Open::standard(&key()));
+    }
+    for miner in &mut miners {
+        assert_eq!(miner.open_refused(&Open::extended(&key())), "channel-capacity-exhausted");
+    }
+    let [first, mut second] = miners;
+    drop(first);
+    eventually("its channels are free", || rig.pool().stats().totals().channels == 2);
+    second.open(&Open::extended(&key()));
+}
+
+// proves: MP-05 EC-14 LIM-16
+#[test]
+fn a_hash_rate_that_no_standard_job_can_feed_needs_an_extended_channel() {
+    let rig = Rig::start();
+    let mut miner = rig.miner();
+    let limit = 2_f32.powi(56);
+    for (rate, fits) in [(limit, true), (limit * 1.001, false), (f32::MAX, false)] {
+        let open = Open { rate, ..Open::standard(&key()) };
+        if fits {
+            miner.open(&open);
+        } else {
+            let code = miner.open_refused(&open);
+            assert!(code.starts_with("standard-channels-not-supported"), "{code}");
+        }
+        miner.open(&Open { extended: Some(8), ..open });
+    }
+}
+
 // proves: MP-25 EC-13
 #[test]
 fn an_extended_channel_is_not_for_devices_that_need_standard_jobs() {
@@ -255,7 +292,7 @@ fn an_extended_channel_is_not_for_devices_that_need_standard_jobs() {
     miner.earn(channel);
 }
 
-// proves: MP-36 AM-50
+// proves: AM-50
 #[test]
 fn a_request_id_is_echoed_whatever_it_was_used_for() {
     let rig = Rig::start();
@@ -283,7 +320,7 @@ fn network(miner: &Miner, channel: u32) -> Target {
     miner.active(channel).tip().network_target()
 }
 
-// proves: MP-110 AM-17 MP-50
+// proves: MP-110 AM-17
 #[test]
 fn a_channel_that_comes_late_gets_the_newest_work_of_its_own() {
     let rig = Rig::start();

@@ -42,7 +42,7 @@ fn an_error_names_every_flag_that_is_not_supported_and_ends_the_connection() {
     }
 }
 
-// proves: CM-08 CM-13 CM-20 EC-02
+// proves: CM-08 CM-13 EC-02
 #[test]
 fn only_the_mining_protocol_is_served() {
     let rig = Rig::start();
@@ -139,7 +139,7 @@ fn who_does_not_set_up_or_opens_no_channel_is_sent_away() {
     miner.earn(channel);
 }
 
-// proves: ENC-07 LIM-04
+// proves: LIM-04
 #[test]
 fn strings_may_be_anything_that_fits_their_length() {
     let rig = Rig::start();

@@ -157,7 +157,7 @@ fn a_nominal_hash_rate_that_rises_moves_the_target_down_and_never_above_the_maxi
     assert!(miner.channels[&channel].model.target().to_le_bytes() == maximum);
 }
 
-// proves: MP-142 MP-146 PO-07 MP-145 TV-17
+// proves: MP-142 MP-146 PO-07 MP-145
 #[test]
 fn vardiff_follows_a_miner_that_is_faster_than_it_said() {
     let rig = Rig::with(|plan| plan.shares_per_minute = 60);

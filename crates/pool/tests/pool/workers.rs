@@ -1,7 +1,9 @@
 //! Worker fields in extended shares (0x0002): who is credited, and what is refused.
 
-use sv2::codec::Seq0_64K;
+use sv2::Message;
+use sv2::codec::{B0_32, Seq0_64K};
 use sv2::extensions::{RequestExtensions, RequestExtensionsSuccess, TlvField};
+use sv2::mining::SubmitSharesExtended;
 use work::PayoutKey;
 
 use crate::support::{Miner, Open, Rig, Want, key};
@@ -96,4 +98,39 @@ fn without_negotiation_on_this_connection_the_field_is_ignored() {
     }
     assert_eq!(rig.credit(&worker), 0);
     assert_eq!(rig.credit(&owner), 2 * miner.active(channel).credit().get());
+}
+
+// proves: TLV-11 TLV-14
+#[test]
+fn a_field_that_is_cut_off_refuses_its_share_and_of_two_the_first_counts() {
+    let rig = Rig::start();
+    let mut miner = tracked_miner(&rig);
+    let (owner, worker) = (key(), worker_key());
+    let channel = miner.open(&Open::extended(&owner));
+    let whole = [&[2, 0, 1, 32, 0][..], worker.as_bytes()].concat();
+    for length in [2, 3, 5, 36] {
+        let share = miner.find(channel, Want::Share);
+        let sequence_number = 100 + u32::try_from(length).unwrap();
+        let mut payload = Vec::new();
+        SubmitSharesExtended {
+            channel_id: channel,
+            sequence_number,
+            job_id: share.job_id,
+            nonce: share.nonce,
+            ntime: share.ntime,
+            version: share.version,
+            extranonce: B0_32::new(share.extranonce.as_slice()).unwrap(),
+        }
+        .encode_payload(&mut payload);
+        payload.extend_from_slice(&whole[..length]);
+        miner.channels.get_mut(&channel).unwrap().sent += 1;
+        miner.wire.send_frame(0, true, SubmitSharesExtended::TYPE, &payload);
+        assert_eq!(miner.until_answered(channel, sequence_number).unwrap_err(), "invalid-share");
+    }
+    let share = miner.find(channel, Want::Share);
+    let field = |value| TlvField { extension: 2, field_type: 1, value };
+    let sequence = miner.queue_share(channel, &share, &[field(b"a name"), field(worker.as_bytes())]);
+    miner.wire.flush();
+    miner.until_answered(channel, sequence).unwrap();
+    assert_eq!((rig.credit(&worker), rig.credit(&owner)), (0, miner.active(channel).credit().get()));
 }

@@ -43,6 +43,8 @@ pub struct Share {
     pub version: u32,
     pub extranonce: Vec<u8>,
     pub hash: [u8; 32],
+    /// What it is worth, in eHash.
+    pub credit: u64,
 }
 
 /// How a channel is asked for.
@@ -80,7 +82,8 @@ pub struct Channel {
     pub sent: u32,
     pub accepted: u32,
     pub rejected: u32,
-    pub difficulty_sum: u64,
+    /// What the shares that were not refused are worth, by sequence number.
+    worth: BTreeMap<u32, u64>,
 }
 
 pub struct Miner {
@@ -176,18 +179,18 @@ impl Miner {
             let target = Target::from_le_bytes(m.maximum_target);
             for channel in self.members(m.channel_id) {
                 let most = channel.max_target.max(channel.next_max_target);
-                assert!(target <= most, "SetTarget above max_target");
+                assert!(target > Target::ZERO && target <= most, "SetTarget above max_target");
                 channel.model.set_target(target);
             }
         } else if let Some(m) = raw.get::<SubmitSharesSuccess>() {
             let channel = self.addressed(m.channel_id);
             assert!(m.new_submits_accepted_count > 0, "an acknowledgement of nothing");
             channel.accepted += m.new_submits_accepted_count;
-            channel.difficulty_sum += m.new_shares_sum;
             assert!(channel.accepted + channel.rejected <= channel.sent, "more answers than shares");
         } else if let Some(m) = raw.get::<SubmitSharesError<'_>>() {
             if let Some(channel) = self.channels.get_mut(&m.channel_id) {
                 channel.rejected += 1;
+                channel.worth.remove(&m.sequence_number);
             }
         } else if let Some(m) = raw.get::<CloseChannel<'_>>() {
             assert!(self.channels.remove(&m.channel_id).is_some(), "the end of a channel that is not open");
@@ -202,7 +205,7 @@ impl Miner {
         assert_eq!(asked.extended.is_some(), matches!(kind, Kind::Extended { .. }), "the kind asked for");
         assert!(self.ids.insert(id), "channel id {id} was used before");
         let (target, max_target) = (Target::from_le_bytes(target), Target::from_le_bytes(asked.max_target));
-        assert!(target <= max_target, "the first target is above max_target");
+        assert!(target > Target::ZERO && target <= max_target, "the first target is above max_target");
         let model = ClientChannel::new(kind, &prefix, target).unwrap();
         let length = model.full_extranonce_len();
         for (other_id, other) in &self.channels {
@@ -222,7 +225,7 @@ impl Miner {
             sent: 0,
             accepted: 0,
             rejected: 0,
-            difficulty_sum: 0,
+            worth: BTreeMap::new(),
         };
         self.channels.insert(id, channel);
     }
@@ -335,6 +338,11 @@ impl Miner {
 
     // --- Shares.
 
+    /// What all shares of a channel that were not refused are worth. Vardiff may change what the next one is.
+    pub fn earned(&self, channel_id: u32) -> u64 {
+        self.channels[&channel_id].worth.values().sum()
+    }
+
     /// Searches the job that is mined now.
     pub fn find(&mut self, channel_id: u32, want: Want) -> Share {
         let assignment = self.active(channel_id).clone();
@@ -375,7 +383,8 @@ impl Miner {
             };
             if found == want || want == Want::Any && found != Want::Weak {
                 let job_id = assignment.job_id();
-                return Share { job_id, nonce, ntime, version, extranonce, hash };
+                let credit = assignment.credit().get();
+                return Share { job_id, nonce, ntime, version, extranonce, hash, credit };
             }
         }
     }
@@ -401,6 +410,7 @@ impl Miner {
         let sequence_number = channel.map_or(0, |channel| {
             channel.sent += 1;
             channel.next_sequence += 1;
+            channel.worth.insert(channel.next_sequence, share.credit);
             channel.next_sequence
         });
         let Share { job_id, nonce, ntime, version, .. } = *share;

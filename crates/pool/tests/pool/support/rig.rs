@@ -297,6 +297,10 @@ impl Node for TestNode {
         self.chain.block(hash)
     }
 
+    fn ensure_blocks_from(&self, height: u32) -> Result<(), NodeError> {
+        self.chain.ensure_blocks_from(height)
+    }
+
     fn broadcast(&self, transaction: &Transaction) -> Result<Txid, NodeError> {
         self.chain.broadcast(transaction)
     }
