@@ -92,15 +92,15 @@ impl Settlement {
         match std::mem::replace(&mut self.in_flight, InFlight::None) {
             InFlight::None if !self.rest.is_empty() => {
                 self.commit_part(shard);
-                &[]
+                0
             }
-            InFlight::None if self.credits.is_empty() && self.touched.is_empty() => &[],
+            InFlight::None if self.credits.is_empty() && self.touched.is_empty() => 0,
             InFlight::None => {
                 self.rest.extend(self.overflow.drain(..).chain(self.credits.drain()));
                 std::mem::swap(&mut self.waiting, &mut self.touched);
                 debug_assert!(self.touched.is_empty(), "the channels of the batch before were acknowledged");
                 self.commit_part(shard);
-                &self.waiting
+                self.waiting.len()
             }
             InFlight::Retry(batch, at) if at <= now => {
                 self.commit(batch, shard);
@@ -184,7 +184,10 @@ impl Settlement {
 
     /// Whether every share that was accepted is durable, and acknowledged as far as its channel is open.
     pub(super) fn is_idle(&self) -> bool {
-        matches!(self.in_flight, InFlight::None) && self.rest.is_empty() && self.credits.is_empty() && self.touched.is_empty()
+        matches!(self.in_flight, InFlight::None)
+            && self.rest.is_empty()
+            && self.credits.is_empty()
+            && self.touched.is_empty()
     }
 
     /// When [`Self::send`] has to be called again although nothing happens.
