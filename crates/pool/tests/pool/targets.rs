@@ -48,17 +48,20 @@ fn a_lower_maximum_brings_set_target_and_a_job_and_leaves_the_running_job_alone(
         assert_eq!(new.target().to_le_bytes(), max_target);
 
         // A hash between the two targets is good for the old job, and not for the new one.
-        let version = old.version();
-        let ntime = *new.ntimes(0).start();
+        let between = |hash: &[u8; 32]| old.target().is_met_by(hash) && !new.target().is_met_by(hash);
         let share = loop {
-            let share = miner.find_as(channel, &old, Want::Share, version, ntime);
-            if !new.target().is_met_by(&share.hash) {
+            let share = miner.find_on(channel, &old, Want::Share);
+            if between(&share.hash) {
                 break share;
             }
         };
-        let mut on_the_new = share.clone();
-        on_the_new.job_id = new.job_id();
-        assert_eq!(miner.refuse(channel, &on_the_new), "difficulty-too-low");
+        let too_easy = loop {
+            let share = miner.find_on(channel, &new, Want::Weak);
+            if between(&share.hash) {
+                break share;
+            }
+        };
+        assert_eq!(miner.refuse(channel, &too_easy), "difficulty-too-low");
         miner.accept(channel, &share);
         let credit = rig.credit(&payee(&open));
         assert_eq!(credit, old.credit().get());
