@@ -84,7 +84,7 @@ fn assert_credits(pool: &AssayPool, settings: &PoolSettings, keys: &[String; 2],
     assert_eq!(closed as u64, total / epoch, "an epoch closes with exactly {epoch} eHash: {epochs:?}");
 }
 
-// proves: BW-01 BW-03 BW-04 MP-92 MP-93
+// proves: BW-01 BW-03 BW-04 MP-92 MP-93 CH-15
 #[test]
 fn blocks_carry_the_mempool() {
     let _processor = process::processor();

@@ -14,7 +14,7 @@ use {
     sv2::noise::{AuthoritySecret, HandshakeError},
 };
 
-// proves: NS-19 NS-20
+// proves: NS-19 NS-20 NS-02
 #[test]
 fn only_the_authority_that_was_named_is_trusted() {
     let server = serve(|config| config.shards = 1);

@@ -56,7 +56,7 @@ fn the_channel_bit_is_the_top_bit_of_the_second_byte() {
     assert_eq!((header.extension_type, header.channel_msg), (0x7f01, false));
 }
 
-// proves: FR-03 FR-05 CW-25 WH-01
+// proves: FR-03 FR-05 CW-25 WH-01 CH-13
 #[test]
 fn fields_of_extensions_do_not_change_the_frame() {
     let share = SubmitSharesExtended {

@@ -27,7 +27,7 @@ fn payload<'m>(message: &impl Message<'m>) -> Vec<u8> {
 // proves: MSG-01 MSG-02 MSG-03 MSG-04 MSG-05 MSG-06 MSG-07 MSG-08 MSG-09 MSG-10 MSG-11 MSG-12 MSG-13 MSG-14
 // proves: MSG-15 MSG-16 MSG-17 MSG-18 MSG-19 MSG-21 MSG-22 MSG-23 MSG-24 MSG-25 MSG-26 MSG-27 MSG-28 MSG-29
 // proves: MSG-30 MSG-31 MSG-32 MSG-33 MSG-34 MSG-35 MSG-36 MSG-37 MSG-38 MSG-39 MSG-40 MSG-41 MSG-42 MSG-43
-// proves: MSG-44 MSG-45 FR-03 FR-04 FR-09 FR-10 EX-16
+// proves: MSG-44 MSG-45 FR-03 FR-04 FR-09 FR-10 EX-16 EC-46 MP-154 CH-06
 #[test]
 fn types_bits_senders_and_sizes_are_those_of_the_catalogue() {
     use Protocol::*;

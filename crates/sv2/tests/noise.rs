@@ -67,7 +67,7 @@ fn long_message(len: usize) -> RequestTransactionDataSuccess<'static> {
     message
 }
 
-// proves: NS-04 NS-06 NS-13 ENC-13
+// proves: NS-04 NS-06 NS-13 ENC-13 SM-01 SM-02
 #[test]
 fn a_handshake_connects_both_directions() {
     assert_eq!((ACT_1_LEN, ACT_2_LEN), (64, 234));
@@ -139,7 +139,7 @@ fn certificates_are_for_a_time_with_ten_seconds_of_leeway() {
     assert!(certificate.verify(&secret.public(), &[4; 32], None).is_err());
 }
 
-// proves: NS-16 NS-17 NS-21
+// proves: NS-16 NS-17 NS-21 UP-01
 #[test]
 fn a_certificate_is_signed_as_a_whole() {
     let secret = AuthoritySecret::generate(&mut rng());

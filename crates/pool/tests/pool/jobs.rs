@@ -35,7 +35,7 @@ fn a_new_block_moves_a_group_with_two_messages_and_ends_all_other_work() {
     }
 }
 
-// proves: MP-25 MP-06 MP-24 MP-150 FL-01 CW-09
+// proves: MP-25 MP-06 MP-24 MP-150 FL-01 CW-09 CH-10
 #[test]
 fn a_device_that_needs_standard_jobs_gets_them_for_each_channel_and_nothing_for_a_group() {
     let rig = Rig::start();

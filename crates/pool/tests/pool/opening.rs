@@ -39,7 +39,7 @@ fn a_channel_starts_with_success_a_future_job_and_its_activation() {
     }
 }
 
-// proves: MP-13 MP-14 MP-21 MP-22 MP-23 MP-24 MP-37
+// proves: MP-13 MP-14 MP-21 MP-22 MP-23 MP-24 MP-37 CH-12
 #[test]
 fn many_channels_of_both_kinds_share_a_connection() {
     let rig = Rig::start();

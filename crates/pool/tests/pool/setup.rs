@@ -20,7 +20,7 @@ fn refused(rig: &Rig, request: &SetupConnection<'_>) -> (u32, String) {
     (error.flags, error.error_code.to_string())
 }
 
-// proves: CM-02 CM-11 CM-14 CM-15 CM-16 CM-21 FL-02 EC-01 CW-10 AM-12
+// proves: CM-02 CM-11 CM-14 CM-15 CM-16 CM-21 FL-02 EC-01 CW-10 AM-12 UP-03
 #[test]
 fn an_error_names_every_flag_that_is_not_supported_and_ends_the_connection() {
     let rig = Rig::start();

@@ -125,7 +125,7 @@ fn standard_jobs_and_work_selection_contradict_each_other() {
     }
 }
 
-// proves: FL-04 FL-05
+// proves: FL-04 FL-05 MP-27
 #[test]
 fn what_the_server_requires_takes_precedence() {
     let fixed = [Served::mining(MiningSetupFlags::ALL, MiningSuccessFlags::REQUIRES_FIXED_VERSION)];

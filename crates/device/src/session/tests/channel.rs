@@ -369,7 +369,7 @@ fn a_device_that_stops_closes_its_channel() {
     assert_eq!(script.end, Some(End::Stopped));
 }
 
-// proves: CEP-02 CEP-04
+// proves: CEP-02 CEP-04 CW-27
 #[test]
 fn a_changed_endpoint_is_asked_again_for_extensions_and_mining_goes_on() {
     let mut script = Script::mining(config(ChannelKind::Standard));

@@ -53,7 +53,7 @@ fn flags_are_set_as_configured() {
     assert_eq!(flags(Lessons { extended_only: true, ..none }), 0b100);
 }
 
-// proves: SM-04 MP-34 MD-04
+// proves: SM-04 MP-34 MD-04 MP-19 MP-187
 #[test]
 fn a_standard_channel_is_opened_at_once() {
     let mut script = Script::new(config(ChannelKind::Standard));
@@ -159,7 +159,7 @@ fn refused_flags_are_left_out_next_time_and_other_refusals_are_failures() {
     assert!(matches!(script.end, Some(End::Refused(_))));
 }
 
-// proves: ER-02 ER-03 ER-09
+// proves: ER-02 ER-03 ER-09 CW-11 CH-05
 #[test]
 fn codes_are_shown_and_decide_nothing() {
     let texts: [&[u8]; 3] = [b"unknown-user", b"stale-share", b"no\nsuch\x1b[31m code"];

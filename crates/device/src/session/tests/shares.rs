@@ -145,7 +145,7 @@ fn batches_are_added_up_and_credited_by_the_job_s_target() {
     assert_eq!(tally.difficulty_sum(), 6, "each message counts from zero");
 }
 
-// proves: MD-09 ER-02 ER-03
+// proves: MD-09 ER-02 ER-03 CW-11 CH-05
 #[test]
 fn rejected_shares_are_counted_and_nothing_else_happens() {
     let mut script = Script::mining(config(ChannelKind::Standard));
