@@ -69,12 +69,14 @@ pub enum IdentityError {
 }
 
 impl IdentityError {
-    /// Whether the name was meant as a key and is none: a typing error, or a secret in its place.
-    /// Such a name must not be taken for one without a key.
-    pub const fn is_damaged_key(&self) -> bool {
+    /// Whether the name says who is to be paid, but not in a way that this pool can: a key with a typing error, a
+    /// secret in its place, an address. Such a miner must not be taken for one who left the choice open.
+    pub const fn names_somebody(&self) -> bool {
         match self {
-            Self::PrivateKey | Self::Checksum | Self::HexPrefix | Self::NotOnCurve => true,
-            Self::Empty | Self::NotText | Self::NotAKey | Self::BitcoinAddress => false,
+            Self::PrivateKey | Self::Checksum | Self::HexPrefix | Self::NotOnCurve | Self::BitcoinAddress => {
+                true
+            }
+            Self::Empty | Self::NotText | Self::NotAKey => false,
         }
     }
 

@@ -141,7 +141,14 @@ impl Vardiff {
         let here = self.rung;
         if u64::from(self.up) >= UP_ALARM && self.last.saturating_sub(self.window_start) >= SHORTEST_WINDOW {
             let time = ticks_between(self.window_start, self.last, shares_per_minute);
-            let rungs = log2_rounded(self.window.into(), time).max(1);
+            let rungs = log2_rounded(self.window.into(), time);
+            if rungs <= 0 {
+                // A burst after a pause that counts with it: the rate is not too high.
+                self.up = 0;
+                self.window = 0;
+                self.window_start = self.last;
+                return false;
+            }
             self.go(i32::from(here) - rungs, here, now);
             self.phase = Phase::Steady;
             return self.rung != here;

@@ -124,8 +124,8 @@ impl Shard {
         }
         let key = match UserIdentity::from_bytes(user_identity) {
             Ok(identity) => identity.key,
-            // A key with a typing error is somebody's key: the default must not earn for it.
-            Err(error) if error.is_damaged_key() => return Err(invalid_user_identity(&error)),
+            // The default must not earn for somebody who was named with a typing error, or by an address.
+            Err(error) if error.names_somebody() => return Err(invalid_user_identity(&error)),
             Err(error) => self.config.default_payout_key.ok_or_else(|| invalid_user_identity(&error))?,
         };
         let request = Request {

@@ -224,3 +224,27 @@ proptest::proptest! {
     }
   }
 }
+
+#[test]
+fn a_burst_after_a_pause_that_explains_it_changes_nothing() {
+    let mut vardiff = Vardiff::new(20, 5_000, 0);
+    let mut now = 0;
+    for _ in 0..60 {
+        now += 5_000;
+        vardiff.record(20, SPM, now);
+        assert!(!vardiff.adjust(SPM, || EASIEST, now), "a steady miner at the wished rate");
+    }
+    // A minute's shares were held up on their way and arrive together.
+    now += 60_000;
+    for _ in 0..SPM + 1 {
+        vardiff.record(20, SPM, now);
+    }
+    assert!(!vardiff.adjust(SPM, || EASIEST, now));
+    assert_eq!(vardiff.rung(), 20);
+    // The same number without a pause is another matter.
+    for _ in 0..4 * SPM {
+        now += 100;
+        vardiff.record(20, SPM, now);
+    }
+    assert!(vardiff.adjust(SPM, || EASIEST, now) && vardiff.rung() < 20);
+}
