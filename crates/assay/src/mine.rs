@@ -127,16 +127,19 @@ fn is_news(event: &DeviceEvent) -> bool {
 }
 
 fn line(stats: &DeviceStats) -> String {
+    let difficulty = stats.target.map_or_else(
+        || "difficulty not known yet".to_owned(),
+        |target| {
+            let hashes = amount::grouped(target.expected_hashes());
+            format!("difficulty {} (a share every {hashes} hashes)", target.difficulty())
+        },
+    );
     format!(
-        "{} | {} | shares {} accepted, {} rejected | a share {} | eHash {}",
+        "{} | {} | shares {} accepted, {} rejected | {difficulty} | eHash {}",
         stats.state_text,
         stats.hash_rate,
         stats.shares_accepted,
         stats.shares_rejected,
-        stats.target.map_or_else(
-            || "target not known yet".to_owned(),
-            |target| format!("every {} hashes", amount::grouped(target.expected_hashes()))
-        ),
         amount::ehash(stats.credit),
     )
 }
