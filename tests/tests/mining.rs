@@ -185,10 +185,16 @@ fn a_block_found_while_the_node_is_down_reaches_it_later() {
     let pool = AssayPool::start(&node, &PoolSettings::default());
     let miner = Miner::start(&pool, &payout_key(), "extended", 2);
     mine_up_to(&node, PREPARED_HEIGHT + 1);
-    node.flush();
+    miner.stop();
+    // The node dies when the pool works on its tip; else the block below would compete with that tip, and lose.
     let height = node.height();
+    wait_until("work on the node's tip", BLOCK, || {
+        pool.health().is_some_and(|health| health["working_height"] == height + 1)
+    });
+    node.flush();
     node.kill();
     let found = pool.metric("assay_blocks_found_total");
+    let miner = Miner::start(&pool, &payout_key(), "extended", 2);
     wait_until("a block without a node", BLOCK, || pool.metric("assay_blocks_found_total") > found);
     miner.stop();
 

@@ -9,7 +9,7 @@ use sv2::mining::{NewExtendedMiningJob, NewMiningJob, SetGroupChannel, SetNewPre
 use sv2::setup::MiningSetupFlags;
 use work::{Job, JobParts};
 
-use crate::support::{Open, Rig, TAG, Want, key, payout_script, until_work_on};
+use crate::support::{Open, Raw, Rig, TAG, Want, key, payout_script, until_work_on};
 
 // proves: MP-100 MP-102 MP-105 MP-126 MP-07 PO-05 EC-19 SM-13 SM-15 SM-22 FR-22
 #[test]
@@ -139,6 +139,14 @@ fn the_coinbase_is_stripped_pays_the_pool_and_makes_the_merkle_root_of_standard_
     let rig = Rig::start();
     for _ in 0..3 {
         rig.new_transaction();
+    }
+    // The pool sees new transactions with its next template; a miner that is there already is told.
+    let mut scout = rig.miner();
+    scout.open(&Open::extended(&key()));
+    let has_transactions =
+        |raw: &Raw| raw.get::<NewExtendedMiningJob<'_>>().is_some_and(|job| !job.merkle_path.is_empty());
+    if !scout.log.iter().any(has_transactions) {
+        scout.until(has_transactions);
     }
     let mut miner = rig.miner();
     let extended = miner.open(&Open::extended(&key()));
