@@ -12,14 +12,14 @@
 
 use std::io::{BufRead, Write};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use bitcoin::{Amount, ScriptBuf, block::Header, consensus};
+use bitcoin::{Amount, Block, BlockHash, ScriptBuf, Transaction, Txid, block::Header, consensus};
 use clap::Parser;
 use engine::EngineConfig;
 use ledger::{Ledger, Params};
 use node::devchain::{Devchain, DevchainConfig, solve, system_clock};
-use node::{Node, Stop, Template};
+use node::{BlockInfo, Chain, Node, NodeError, NodeStatus, Stop, Submitted, Template, TemplateId, Tip};
 use pool::{ChannelLimits, Parts, Pool, PoolConfig};
 use rand::rngs::OsRng;
 use sv2::Endpoint;
@@ -42,6 +42,11 @@ struct Arguments {
     /// A block takes two to this power hashes.
     #[arg(long, default_value_t = 48)]
     block_bits: u32,
+    /// Length of the merkle path that extended shares climb; a full block has 12. The chain's own is as long as its
+    /// transactions need, which are none. With a path of another length the pool's blocks would be invalid, and none
+    /// is found as long as they are hard.
+    #[arg(long, default_value_t = 12)]
+    merkle_steps: usize,
     /// What vardiff aims at; so many that it never gives harder targets.
     #[arg(long, default_value_t = 60_000_000)]
     shares_per_minute: u32,
@@ -67,7 +72,8 @@ fn main() -> Result<(), Failure> {
     let identity = Arc::new(Identity::new(authority, Validity::default(), unix()?.as_secs(), &mut OsRng));
     let key = identity.authority();
 
-    let parts = Parts { node: Arc::new(chain.clone()), ledger, stop: Stop::new() };
+    let node = Arc::new(FullBlocks { chain: chain.clone(), merkle_steps: arguments.merkle_steps });
+    let parts = Parts { node, ledger, stop: Stop::new() };
     let pool = Pool::start(pool_config(&arguments), engine_config(&arguments, identity), parts)?;
     let address = pool.local_addr();
     let url = Endpoint { host: address.ip().to_string(), port: address.port(), authority: Some(key) };
@@ -152,4 +158,59 @@ fn make_block(chain: &Devchain) -> Result<u128, Failure> {
     let at = unix()?.as_micros();
     chain.submit_block(&block)?;
     Ok(at)
+}
+
+/// The chain, with templates that look as if their blocks were full.
+struct FullBlocks {
+    chain: Devchain,
+    merkle_steps: usize,
+}
+
+impl Node for FullBlocks {
+    fn next_template(
+        &self,
+        known: Option<&TemplateId>,
+        stop: &Stop,
+        deadline: Option<Instant>,
+    ) -> Result<Template, NodeError> {
+        let mut template = self.chain.next_template(known, stop, deadline)?;
+        template.merkle_path = vec![[0x5a; 32]; self.merkle_steps].into_boxed_slice();
+        Ok(template)
+    }
+
+    fn chain(&self) -> Chain {
+        self.chain.chain()
+    }
+
+    fn submit_block(&self, block: &[u8]) -> Result<Submitted, NodeError> {
+        self.chain.submit_block(block)
+    }
+
+    fn tip(&self) -> Result<Tip, NodeError> {
+        self.chain.tip()
+    }
+
+    fn wait_tip(&self, known: &BlockHash, stop: &Stop, deadline: Instant) -> Result<Tip, NodeError> {
+        self.chain.wait_tip(known, stop, deadline)
+    }
+
+    fn block_hash(&self, height: u32) -> Result<Option<BlockHash>, NodeError> {
+        self.chain.block_hash(height)
+    }
+
+    fn block_info(&self, hash: &BlockHash) -> Result<Option<BlockInfo>, NodeError> {
+        self.chain.block_info(hash)
+    }
+
+    fn block(&self, hash: &BlockHash) -> Result<Block, NodeError> {
+        self.chain.block(hash)
+    }
+
+    fn broadcast(&self, transaction: &Transaction) -> Result<Txid, NodeError> {
+        self.chain.broadcast(transaction)
+    }
+
+    fn status(&self) -> NodeStatus {
+        self.chain.status()
+    }
 }

@@ -30,7 +30,7 @@ pub fn idle(fleet: &Fleet, plan: &IdlePlan, stopped: Stopped<'_>) -> Result<Idle
                 last.resident_closed_bytes = resident(fleet)?;
             }
         }
-        let report = match one_wave(&crowd, plan, resident_before_bytes, stopped) {
+        let report = match one_wave(&crowd, plan, wave == 1, resident_before_bytes, stopped) {
             Err(SwarmError::Interrupted) if wave > 1 => break,
             report => report?,
         };
@@ -48,6 +48,7 @@ pub fn idle(fleet: &Fleet, plan: &IdlePlan, stopped: Stopped<'_>) -> Result<Idle
 fn one_wave(
     crowd: &Crowd,
     plan: &IdlePlan,
+    first: bool,
     before: Option<u64>,
     stopped: Stopped<'_>,
 ) -> Result<WaveReport, SwarmError> {
@@ -72,8 +73,10 @@ fn one_wave(
     let hold_cpu_us = holding.map(|holding| holding.end(1)).transpose()?.map(|cost| cost.cpu_us);
     let lost = ready.saturating_sub(crowd.board.books().ready) as u64;
     Ok(WaveReport {
-        resident_per_connection_bytes: per(with_first, before, set_up.ready),
-        resident_per_further_channel_bytes: (further > 0)
+        resident_per_connection_bytes: (first || fleet.channels <= 1)
+            .then(|| per(with_first, before, set_up.ready))
+            .flatten(),
+        resident_per_further_channel_bytes: (first && further > 0)
             .then(|| per(with_all, with_first, further))
             .flatten(),
         set_up,

@@ -150,6 +150,9 @@ pub struct ThroughputReport {
     pub rejected_by_code: BTreeMap<String, u64>,
     /// Shares without an answer at the end.
     pub unanswered: u64,
+    /// Shares of a job that a newer one had taken the place of on the same tip. They count, but a pool may have to do
+    /// more for them.
+    pub on_superseded_job: u64,
     /// Prepared shares that were never sent, as a new tip ended their job.
     pub cut_by_new_tip: u64,
     /// Turns of a run at a rate in which a share could not leave, as its window or socket was full.
@@ -200,9 +203,10 @@ pub struct WaveReport {
     pub further_channels: Option<SetUp>,
     /// The pool's process during the first set-up; per connection.
     pub server: Option<ServerCost>,
-    /// The pool's memory per connection with one channel, above what it was before the first wave.
+    /// The pool's memory per connection with one channel, above what it was before the first wave. In later waves only
+    /// if connections have one channel, since memory that a pool keeps belonged to all of them.
     pub resident_per_connection_bytes: Option<u64>,
-    /// … and per further channel.
+    /// … and per further channel, in the first wave.
     pub resident_per_further_channel_bytes: Option<u64>,
     /// How long the connections were held.
     pub held_ms: u64,

@@ -50,6 +50,8 @@ pub(crate) struct Tally {
     pub left: u64,
     /// Prepared for a job that has ended.
     pub cut: u64,
+    /// Submitted for a job that a newer one had taken the place of, on the same tip.
+    pub superseded: u64,
     /// Turns in which no share could leave, as the window was full or the socket was.
     pub held_back: u64,
     pub writes: u64,
@@ -70,6 +72,7 @@ impl Tally {
         self.abandoned += other.abandoned;
         self.left += other.left;
         self.cut += other.cut;
+        self.superseded += other.superseded;
         self.held_back += other.held_back;
         self.writes += other.writes;
         self.cpu += other.cpu;

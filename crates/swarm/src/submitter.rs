@@ -177,6 +177,8 @@ impl Submitter {
                     .map_err(|error| Lost::Protocol(error.to_string()))?,
             })?,
         }
+        let active = self.model.active().is_some_and(|active| active.job_id() == job_id);
+        tally.superseded += u64::from(!active);
         tally.left -= 1;
         tally.submitted += 1;
         tally.outstanding += 1;

@@ -70,6 +70,7 @@ pub fn throughput(
         rejected: tally.rejected.total(),
         rejected_by_code: tally.rejected.by_reason(),
         unanswered,
+        on_superseded_job: tally.superseded,
         cut_by_new_tip: tally.cut,
         held_back: tally.held_back,
         elapsed_ms: millis(elapsed),
@@ -213,6 +214,13 @@ fn notes(
              give a --window of at least two batches"
                 .to_owned(),
         );
+    }
+    if tally.superseded > 0 {
+        notes.push(format!(
+            "{} shares were for a job that the pool had replaced since they were prepared, which may cost it more; \
+             prepare fewer --shares to start sooner",
+            tally.superseded
+        ));
     }
     if tally.accepted != tally.acknowledged {
         notes.push(

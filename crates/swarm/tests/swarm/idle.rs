@@ -24,9 +24,11 @@ fn connections_come_in_waves_and_bring_their_channels() {
             let all = wave.further_channels.as_ref().unwrap();
             assert_eq!((all.ready, all.channels), (20, 2000));
             assert!(wave.set_up.p50_us <= wave.set_up.p99_us && wave.set_up.connections_per_second > 0);
-            assert!(wave.resident_per_connection_bytes.is_some() && wave.server.is_some());
+            assert!(wave.resident_bytes.is_some() && wave.server.is_some());
             assert_eq!(wave.lost, 0);
         }
+        assert!(report.waves[0].resident_per_connection_bytes.is_some());
+        assert!(report.waves[0].resident_per_further_channel_bytes.is_some());
         assert!(report.waves[0].resident_closed_bytes.is_some());
         assert!(report.waves[1].resident_closed_bytes.is_none());
     }
