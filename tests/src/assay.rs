@@ -139,6 +139,13 @@ impl AssayPool {
         self.directory.path().join("data/ledger.db")
     }
 
+    /// Found blocks that it keeps on disk, since its node has not judged them.
+    pub fn kept_blocks(&self) -> usize {
+        let kept =
+            std::fs::read_dir(self.directory.path().join("data/blocks")).into_iter().flatten().flatten();
+        kept.filter(|entry| entry.path().extension().is_some_and(|ending| ending == "block")).count()
+    }
+
     /// Everything that it has logged.
     pub fn log(&self) -> String {
         self.process.as_ref().map(Process::log).unwrap_or_default()

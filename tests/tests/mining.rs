@@ -177,14 +177,10 @@ fn mining_resumes_when_a_killed_node_returns() {
     wait_until_books_follow(&pool, &node);
 }
 
-// proves: PO-03
-#[test]
-fn a_block_found_while_the_node_is_down_reaches_it_later() {
-    let _processor = process::processor();
-    let mut node = RealNode::start();
-    let pool = AssayPool::start(&node, &PoolSettings::default());
-    let miner = Miner::start(&pool, &payout_key(), "extended", 2);
-    mine_up_to(&node, PREPARED_HEIGHT + 1);
+/// Kills the node and mines a block that it therefore does not get. Returns the height of the node's tip.
+fn mine_without_the_node(node: &mut RealNode, pool: &AssayPool) -> u32 {
+    let miner = Miner::start(pool, &payout_key(), "extended", 2);
+    mine_up_to(node, PREPARED_HEIGHT + 1);
     miner.stop();
     // The node dies when the pool works on its tip; else the block below would compete with that tip, and lose.
     let height = node.height();
@@ -194,14 +190,41 @@ fn a_block_found_while_the_node_is_down_reaches_it_later() {
     node.flush();
     node.kill();
     let found = pool.metric("assay_blocks_found_total");
-    let miner = Miner::start(&pool, &payout_key(), "extended", 2);
+    let miner = Miner::start(pool, &payout_key(), "extended", 2);
     wait_until("a block without a node", BLOCK, || pool.metric("assay_blocks_found_total") > found);
     miner.stop();
+    height
+}
+
+// proves: PO-03
+#[test]
+fn a_block_found_while_the_node_is_down_reaches_it_later() {
+    let _processor = process::processor();
+    let mut node = RealNode::start();
+    let pool = AssayPool::start(&node, &PoolSettings::default());
+    let height = mine_without_the_node(&mut node, &pool);
 
     node.restart();
-    let kept = node.height();
-    assert!(kept >= height);
-    mine_up_to(&node, kept + 1);
-    assert_from_the_pool(&node.block(kept + 1), Amount::ZERO);
+    mine_up_to(&node, height + 1);
+    assert_from_the_pool(&node.block(height + 1), Amount::ZERO);
     wait_until_books_follow(&pool, &node);
+}
+
+// proves: PO-03
+#[test]
+fn a_block_found_while_the_node_is_down_reaches_it_even_if_the_pool_dies_too() {
+    let _processor = process::processor();
+    let mut node = RealNode::start();
+    let mut pool = AssayPool::start(&node, &PoolSettings::default());
+    let height = mine_without_the_node(&mut node, &pool);
+    wait_until("the block on disk", BLOCK, || pool.kept_blocks() > 0);
+    pool.kill();
+
+    node.restart();
+    assert_eq!(node.height(), height);
+    pool.restart();
+    mine_up_to(&node, height + 1);
+    assert_from_the_pool(&node.block(height + 1), Amount::ZERO);
+    wait_until_books_follow(&pool, &node);
+    wait_until("nothing kept any more", BLOCK, || pool.kept_blocks() == 0);
 }

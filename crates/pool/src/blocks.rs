@@ -1,5 +1,8 @@
 //! The thread that brings found blocks to the node, before anything else is done with the share.
 
+mod kept;
+
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -7,11 +10,12 @@ use bitcoin::hashes::Hash;
 use bitcoin::{BlockHash, block::Header, consensus};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use ledger::{FoundBlock, LedgerHandle, Msats};
-use node::{Node, NodeError, Submitted};
+use node::{Node, Submitted};
 use tracing::{error, info, warn};
 
 use crate::stats::{BlockReport, PoolStats};
 use crate::update::Basis;
+use kept::KeptBlocks;
 
 /// Blocks that may wait for the node. One takes milliseconds; more than a few mean that the node is gone.
 const QUEUE_LEN: usize = 1024;
@@ -46,6 +50,7 @@ pub(crate) struct BlockSubmitter {
     node: Arc<dyn Node>,
     ledger: LedgerHandle,
     stats: PoolStats,
+    kept: KeptBlocks,
 }
 
 impl BlockSubmitter {
@@ -53,15 +58,17 @@ impl BlockSubmitter {
         node: Arc<dyn Node>,
         ledger: LedgerHandle,
         stats: PoolStats,
+        block_dir: Option<&Path>,
     ) -> std::io::Result<(SolutionSender, JoinHandle<()>)> {
         let (sender, solutions) = bounded(QUEUE_LEN);
-        let submitter = Self { node, ledger, stats };
+        let submitter = Self { node, ledger, stats, kept: KeptBlocks::new(block_dir)? };
         let thread =
             std::thread::Builder::new().name("blocks".to_owned()).spawn(move || submitter.run(&solutions))?;
         Ok((SolutionSender(sender), thread))
     }
 
     fn run(&self, solutions: &Receiver<Solution>) {
+        self.deliver_kept();
         for solution in solutions {
             self.submit(&solution);
         }
@@ -80,33 +87,66 @@ impl BlockSubmitter {
                 return;
             }
         };
-        match self.node.submit_block(&block) {
+        let answer = std::thread::scope(|scope| {
+            // The block leaves at once; that it is on disk matters only if the node is away.
+            scope.spawn(|| self.keep(&hash, &block));
+            self.node.submit_block(&block)
+        });
+        let (label, text) = match answer {
             Ok(Submitted::Accepted) => {
                 info!(height, block = %hash, "block found and accepted by the node");
-                self.book(solution, hash);
-                self.report("accepted", height, hash, "accepted".to_owned());
+                ("accepted", "accepted".to_owned())
             }
-            Ok(Submitted::Duplicate) => {
-                self.book(solution, hash);
-                self.report("duplicate", height, hash, "duplicate".to_owned());
-            }
+            Ok(Submitted::Duplicate) => ("duplicate", "duplicate".to_owned()),
             Ok(Submitted::Inconclusive) => {
                 info!(height, block = %hash, "block found; the node follows another block of this height");
-                self.book(solution, hash);
-                self.report("inconclusive", height, hash, "inconclusive".to_owned());
+                ("inconclusive", "inconclusive".to_owned())
             }
             Ok(Submitted::Rejected(reason)) => {
                 error!(height, block = %hash, reason, "block refused by the node");
-                self.report("rejected", height, hash, format!("rejected: {reason}"));
+                self.forget(&hash);
+                return self.report("rejected", height, hash, format!("rejected: {reason}"));
             }
             Err(error) => {
-                if matches!(error, NodeError::Undelivered { .. }) {
-                    // The node gets it when it is back; the epoch that was open is to count then.
-                    self.book(solution, hash);
-                }
-                error!(height, block = %hash, %error, "block not delivered to the node");
-                self.report("failed", height, hash, format!("failed: {error}"));
+                error!(height, block = %hash, %error, "block not delivered to the node; it is kept and tried again");
+                // The epoch that is open now is to count when the node gets it.
+                self.book(solution, hash);
+                return self.report("failed", height, hash, format!("failed: {error}"));
             }
+        };
+        self.forget(&hash);
+        self.book(solution, hash);
+        self.report(label, height, hash, text);
+    }
+
+    /// Hands in what a process before this one could not.
+    fn deliver_kept(&self) {
+        let blocks = self.kept.all().unwrap_or_else(|error| {
+            warn!(%error, "kept blocks cannot be read");
+            Vec::new()
+        });
+        for (hash, block) in blocks {
+            match self.node.submit_block(&block) {
+                Ok(outcome) => {
+                    info!(block = %hash, ?outcome, "block of an earlier run handed in");
+                    self.forget(&hash);
+                }
+                Err(error) => {
+                    error!(block = %hash, %error, "block of an earlier run not delivered; it is kept")
+                }
+            }
+        }
+    }
+
+    fn keep(&self, hash: &BlockHash, block: &[u8]) {
+        if let Err(error) = self.kept.keep(hash, block) {
+            warn!(block = %hash, %error, "found block not written to disk; it is in memory only");
+        }
+    }
+
+    fn forget(&self, hash: &BlockHash) {
+        if let Err(error) = self.kept.forget(hash) {
+            warn!(block = %hash, %error, "delivered block not removed from disk");
         }
     }
 

@@ -1,5 +1,6 @@
 //! What a pool is told by its operator, as typed values.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bitcoin::ScriptBuf;
@@ -26,6 +27,8 @@ pub struct PoolConfig {
     /// How long mining goes on with the last work while the node is down. Then channels are closed, so that devices go to
     /// their next pool, and opened again when the node is back.
     pub node_patience: Duration,
+    /// Where found blocks are kept until the node has judged them; without it, in memory only.
+    pub block_dir: Option<PathBuf>,
     /// Bounds of one connection and one channel.
     pub limits: ChannelLimits,
 }

@@ -85,8 +85,12 @@ impl Pool {
                 PrefixSpace::new(config.server_id, ledger.lease()?),
             ));
         }
-        let (solutions, blocks_thread) =
-            BlockSubmitter::start(Arc::clone(&node), ledger.clone(), stats.clone())?;
+        let (solutions, blocks_thread) = BlockSubmitter::start(
+            Arc::clone(&node),
+            ledger.clone(),
+            stats.clone(),
+            config.block_dir.as_deref(),
+        )?;
         let shared = Arc::new(config.clone());
         let mut starting = starting.into_iter();
         let engine = Engine::start(engine, |_, handle| {

@@ -262,12 +262,17 @@ impl Shard {
         self.spare_ordered = true;
         let handle = self.handle.clone();
         self.ledger.submit(Event::LeaseTaken, move |result| {
-            let lease = result.map(|receipt| receipt.lease()).unwrap_or_else(|error| {
-                warn!(%error, "the ledger gave no lease of extranonce prefixes; asking again");
-                None
-            });
-            // A stopped shard needs no lease; a shard whose queue is full asks again.
-            let _ = handle.try_send(Command::Lease(lease));
+            let lease = match result.map(|receipt| receipt.lease()) {
+                Ok(lease) => lease,
+                // Answered on the shard's own thread, which must not wait for itself; the process is about to end.
+                Err(LedgerError::Stopped) => return,
+                Err(error) => {
+                    warn!(%error, "the ledger gave no lease of extranonce prefixes; asking again");
+                    None
+                }
+            };
+            // On the ledger's thread, which may wait. A stopped shard needs no lease.
+            let _ = handle.send(Command::Lease(lease));
         });
     }
 

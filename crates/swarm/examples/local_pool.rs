@@ -111,6 +111,7 @@ fn pool_config(arguments: &Arguments) -> PoolConfig {
         default_payout_key: None,
         shares_per_minute: arguments.shares_per_minute,
         min_share_hashes: arguments.min_share_hashes,
+        block_dir: None,
         node_patience: Duration::from_secs(3600),
         limits: ChannelLimits {
             channels_per_connection: u16::MAX,

@@ -144,6 +144,7 @@ fn pool_config(file: &PoolFile, limits: ChannelLimits, chain: Chain) -> Result<P
         default_payout_key,
         shares_per_minute: section.shares_per_minute,
         min_share_hashes: section.min_share_hashes,
+        block_dir: Some(file.data_dir.join("blocks")),
         node_patience: Duration::from_secs(file.node.patience_seconds),
         limits,
     })

@@ -97,6 +97,7 @@ impl Scene {
                 default_payout_key: None,
                 shares_per_minute: SHARES_PER_MINUTE,
                 min_share_hashes: 1 << 12,
+                block_dir: None,
                 node_patience: Duration::from_secs(600),
                 limits: ChannelLimits::default(),
             },

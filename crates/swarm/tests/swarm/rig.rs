@@ -53,6 +53,7 @@ impl Rig {
             shares_per_minute: 60_000_000,
             min_share_hashes: SHARE_HASHES,
             limits: ChannelLimits::default(),
+            block_dir: None,
             node_patience: Duration::from_secs(3600),
         };
         change(&mut config);

@@ -139,6 +139,7 @@ impl Rig {
             shares_per_minute: self.plan.shares_per_minute,
             min_share_hashes: SHARE_HASHES,
             limits: self.plan.limits,
+            block_dir: None,
             node_patience: self.plan.node_patience,
         };
         let node = TestNode { chain: self.chain.clone(), down: Arc::clone(&self.node_down) };

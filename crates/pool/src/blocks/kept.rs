@@ -1,0 +1,98 @@
+//! Found blocks on disk, from the moment they are found until the node has judged them: a pool that is killed while its
+//! node is away loses no block.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use bitcoin::BlockHash;
+
+/// Ending of a kept block's file; its name is the block's hash, its content the block as the node takes it.
+const ENDING: &str = "block";
+
+/// The directory of kept blocks.
+pub(super) struct KeptBlocks {
+    dir: Option<PathBuf>,
+}
+
+impl KeptBlocks {
+    /// Keeps blocks in `dir`, which is made; without one, nothing is kept.
+    pub(super) fn new(dir: Option<&Path>) -> io::Result<Self> {
+        if let Some(dir) = dir {
+            fs::create_dir_all(dir)?;
+        }
+        Ok(Self { dir: dir.map(Path::to_owned) })
+    }
+
+    fn path(&self, hash: &BlockHash) -> Option<PathBuf> {
+        Some(self.dir.as_ref()?.join(hash.to_string()).with_extension(ENDING))
+    }
+
+    /// Written aside and renamed, so that no half of a block is ever found.
+    pub(super) fn keep(&self, hash: &BlockHash, block: &[u8]) -> io::Result<()> {
+        let Some(path) = self.path(hash) else { return Ok(()) };
+        let aside = path.with_extension("new");
+        fs::write(&aside, block)?;
+        fs::rename(aside, path)
+    }
+
+    /// The node has judged the block.
+    pub(super) fn forget(&self, hash: &BlockHash) -> io::Result<()> {
+        match self.path(hash).map(fs::remove_file) {
+            Some(Err(error)) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Blocks that the node has not judged yet, in no order.
+    pub(super) fn all(&self) -> io::Result<Vec<(BlockHash, Vec<u8>)>> {
+        let Some(dir) = &self.dir else { return Ok(Vec::new()) };
+        let mut blocks = Vec::new();
+        for entry in fs::read_dir(dir)? {
+            let path = entry?.path();
+            let hash = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
+            if let (Some(hash), true) = (hash, path.extension().is_some_and(|ending| ending == ENDING)) {
+                blocks.push((hash, fs::read(&path)?));
+            }
+        }
+        Ok(blocks)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bitcoin::hashes::Hash;
+
+    use super::*;
+
+    #[test]
+    fn blocks_are_kept_until_they_are_judged() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().join("blocks");
+        let hashes = [1, 2].map(|byte| BlockHash::from_byte_array([byte; 32]));
+        let kept = KeptBlocks::new(Some(&dir)).unwrap();
+        for hash in &hashes {
+            kept.keep(hash, &hash.to_byte_array()).unwrap();
+        }
+        // A half-written one, and what others put there, is not taken for a block.
+        fs::write(dir.join("half.new"), b"x").unwrap();
+        fs::write(dir.join("README.block"), b"x").unwrap();
+
+        let after_a_restart = KeptBlocks::new(Some(&dir)).unwrap();
+        let mut all = after_a_restart.all().unwrap();
+        all.sort();
+        assert_eq!(all, hashes.map(|hash| (hash, hash.to_byte_array().to_vec())));
+        after_a_restart.forget(&hashes[0]).unwrap();
+        after_a_restart.forget(&hashes[0]).unwrap();
+        assert_eq!(after_a_restart.all().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn without_a_directory_nothing_is_kept() {
+        let kept = KeptBlocks::new(None).unwrap();
+        let hash = BlockHash::all_zeros();
+        kept.keep(&hash, b"block").unwrap();
+        kept.forget(&hash).unwrap();
+        assert!(kept.all().unwrap().is_empty());
+    }
+}
