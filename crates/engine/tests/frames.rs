@@ -181,12 +181,15 @@ fn each_client_has_its_frame_before_the_next_one_is_served() {
         })
         .collect();
     let (go, went) = crossbeam_channel::unbounded();
-    server.engine.handles()[0].send(Command::Stepwise(plain(ECHO, b"a new block").into(), went)).unwrap();
+    // The shard is done with the last client before we are: our end of the channel must outlive its.
+    let stepwise = Command::Stepwise(plain(ECHO, b"a new block").into(), went.clone());
+    server.engine.handles()[0].send(stepwise).unwrap();
     for client in &mut clients {
         // The shard stands still until we say that this one has arrived.
         expect_frame(client, ECHO, b"a new block");
         go.send(()).unwrap();
     }
+    drop(went);
 }
 
 #[test]
