@@ -1,7 +1,6 @@
 //! The thread that follows the node's templates and hands each to the shards as work.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -17,19 +16,20 @@ use crate::update::{Basis, UpdateError, WorkUpdate};
 /// How long to wait after a template that no job could be made of.
 const BAD_TEMPLATE_PAUSE: Duration = Duration::from_secs(1);
 
-/// Job ids of one process. They start at the unix time, so that a restarted pool does not repeat those of its past, and
-/// never run faster than a few a second.
+/// The one source of job ids of a process, for the template thread and all shards; asked a few times a second at most.
+/// It starts at the unix time, so that a restarted pool does not repeat the ids of its past.
 #[derive(Clone)]
-pub(crate) struct JobIds(Arc<AtomicU32>);
+pub(crate) struct JobIds(Arc<Mutex<work::JobIds>>);
 
 impl JobIds {
     pub(crate) fn starting_at(first: u32) -> Self {
-        Self(Arc::new(AtomicU32::new(first)))
+        Self(Arc::new(Mutex::new(work::JobIds::starting_at(first))))
     }
 
-    /// An id that no job of this process had (MP-86).
+    /// An id that no job of this process had (MP-86). No job is old enough to be still in use when the numbers come
+    /// round.
     pub(crate) fn next(&self) -> u32 {
-        self.0.fetch_add(1, Ordering::Relaxed)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).next(|_| false)
     }
 }
 

@@ -108,6 +108,11 @@ impl Mining {
         Some(&mut self.channels[index])
     }
 
+    /// An open channel that the server is not about to close.
+    pub(super) fn channel_taking_shares(&mut self, id: u32) -> Option<&mut OpenChannel> {
+        self.channel(id).filter(|channel| channel.closing.is_none())
+    }
+
     pub(super) fn close(&mut self, id: u32) -> Option<Box<OpenChannel>> {
         Some(self.channels.remove(self.index(id)?))
     }

@@ -38,12 +38,9 @@ impl Shard {
         share: &SubmitSharesStandard,
     ) {
         let now = self.now(link);
-        let Some(channel) = mining.channel(share.channel_id) else {
+        let Some(channel) = mining.channel_taking_shares(share.channel_id) else {
             return self.refuse_unknown_channel(mining, link, share.channel_id, share.sequence_number);
         };
-        if channel.closing.is_some() {
-            return self.refuse_unknown_channel(mining, link, share.channel_id, share.sequence_number);
-        }
         let result = channel.work.submit_standard(
             &StandardShare {
                 sequence_number: share.sequence_number,
@@ -67,12 +64,9 @@ impl Shard {
     ) {
         let now = self.now(link);
         let worker_tracking = mining.extensions.is_confirmed(&self.extensions, WORKER_HASHRATE);
-        let Some(channel) = mining.channel(share.channel_id) else {
+        let Some(channel) = mining.channel_taking_shares(share.channel_id) else {
             return self.refuse_unknown_channel(mining, link, share.channel_id, share.sequence_number);
         };
-        if channel.closing.is_some() {
-            return self.refuse_unknown_channel(mining, link, share.channel_id, share.sequence_number);
-        }
         let worker = match worker_tracking.then(|| worker_key(payload)).transpose() {
             Ok(worker) => worker.flatten(),
             Err(InvalidWorker) => {
