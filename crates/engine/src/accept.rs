@@ -5,6 +5,7 @@ use {
         config::EngineConfig,
         handle::Bell,
         limits::{Admission, Permit, Refusal},
+        socket::Socket as Connected,
         stats::Board,
     },
     crossbeam_channel::Sender,
@@ -42,7 +43,7 @@ const BELL: Token = Token(usize::MAX);
 
 /// A connection on its way to a shard.
 pub(crate) struct Admitted {
-    pub(crate) socket: TcpStream,
+    pub(crate) socket: Connected,
     pub(crate) peer: SocketAddr,
     pub(crate) permit: Permit,
 }
@@ -187,7 +188,7 @@ impl Acceptor {
         if self.prepare(&socket).is_err() {
             return; // The peer is gone already.
         }
-        self.deal(Admitted { socket, peer, permit });
+        self.deal(Admitted { socket: Connected::Tcp(socket), peer, permit });
     }
 
     /// Gives a connection to the shard that has the fewest.

@@ -10,12 +10,10 @@ use {
         close::Close,
         limits::Permit,
         link::{Desk, NEVER, Tick, Wishes},
+        socket::Socket,
     },
-    mio::{Interest, Token, net::TcpStream},
-    std::{
-        io::{self, Write},
-        net::{Shutdown, SocketAddr},
-    },
+    mio::{Interest, Token},
+    std::{io, net::SocketAddr},
     sv2::noise::{Opener, Sealer},
 };
 
@@ -105,7 +103,7 @@ pub(crate) enum Due {
 }
 
 pub(crate) struct Connection<C> {
-    pub(crate) socket: TcpStream,
+    pub(crate) socket: Socket,
     pub(crate) peer: SocketAddr,
     pub(crate) permit: Permit,
     pub(crate) state: State<C>,
@@ -131,7 +129,7 @@ pub(crate) struct Connection<C> {
 const _: () = assert!(size_of::<Connection<()>>() <= 448);
 
 impl<C> Connection<C> {
-    pub(crate) fn new(socket: TcpStream, peer: SocketAddr, permit: Permit, desk: &Desk) -> Self {
+    pub(crate) fn new(socket: Socket, peer: SocketAddr, permit: Permit, desk: &Desk) -> Self {
         Self {
             socket,
             peer,
@@ -198,7 +196,7 @@ impl<C> Connection<C> {
         if self.backlog.is_empty() {
             self.stalled_since = desk.clock.tick;
             self.stall_progress = 0;
-            desk.registry.reregister(&mut self.socket, token, Interest::READABLE | Interest::WRITABLE)?;
+            self.socket.reregister(&desk.registry, token, Interest::READABLE | Interest::WRITABLE)?;
         }
         let backlog = self.backlog.len() + desk.out.len() - taken;
         if backlog > desk.rules.backlog {
@@ -228,7 +226,7 @@ impl<C> Connection<C> {
             }
         }
         self.stalled_since = NEVER;
-        desk.registry.reregister(&mut self.socket, token, Interest::READABLE)?;
+        self.socket.reregister(&desk.registry, token, Interest::READABLE)?;
         if matches!(self.state, State::Lingering) {
             self.say_goodbye();
         }
@@ -246,12 +244,12 @@ impl<C> Connection<C> {
     pub(crate) fn say_goodbye(&mut self) {
         debug_assert!(self.backlog.is_empty());
         // It fails when the peer is gone, which the next read tells.
-        let _ = self.socket.shutdown(Shutdown::Write);
+        let _ = self.socket.finish();
     }
 }
 
 /// How many bytes the socket takes now; none when it is full.
-fn write_some(mut socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+fn write_some(socket: &Socket, bytes: &[u8]) -> io::Result<usize> {
     loop {
         match socket.write(bytes) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

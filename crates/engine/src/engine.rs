@@ -6,13 +6,14 @@ use {
         close::Close,
         config::EngineConfig,
         handle::{Bell, ShardHandle, queues},
-        link::{Link, Rules},
+        link::{Clock, Desk, Link, Rules},
         shard::{BELL, Shard},
         slab::ConnId,
         stats::{Board, StatsReader},
         table::Connections,
     },
     mio::{Poll, Waker},
+    rand::{SeedableRng, rngs::StdRng},
     std::{
         io,
         net::SocketAddr,
@@ -123,7 +124,9 @@ impl<C: Send + 'static> Engine<C> {
                 queues(index, waker, config.command_queue, config.limits.half_open);
             let handler = make(index, handle.clone());
             let (identity, board) = (Arc::clone(&config.identity), Arc::clone(&board));
-            shards.push(Shard::new(index, handler, poll, inlet, Rules::new(&config), identity, board)?);
+            let desk = Desk::new(Clock::system(), poll.registry().try_clone()?, Rules::new(&config));
+            let shard = Shard::new(index, handler, inlet, desk, StdRng::from_entropy(), identity, board);
+            shards.push((shard, poll));
             doors.push(Door::new(sockets, Arc::clone(handle.bell())));
             handles.push(handle);
         }
@@ -131,8 +134,8 @@ impl<C: Send + 'static> Engine<C> {
         let bell = acceptor.bell();
         let mut engine = Self { addresses, handles, board, acceptor: bell, threads: Vec::new() };
         engine.threads.push(spawn("assay-accept".into(), move || acceptor.run())?);
-        for (index, shard) in shards.into_iter().enumerate() {
-            engine.threads.push(spawn(format!("assay-shard-{index}"), move || shard.run())?);
+        for (index, (shard, poll)) in shards.into_iter().enumerate() {
+            engine.threads.push(spawn(format!("assay-shard-{index}"), move || shard.run(poll))?);
         }
         Ok(engine)
     }

@@ -68,8 +68,11 @@ mod handle;
 mod limits;
 mod link;
 mod shard;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 mod slab;
 mod sniff;
+mod socket;
 mod stats;
 mod table;
 pub mod timer;

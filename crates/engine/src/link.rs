@@ -31,22 +31,44 @@ pub(crate) struct Clock {
     pub(crate) now: Instant,
     pub(crate) tick: Tick,
     unix: u32,
+    #[cfg(feature = "simulation")]
+    stands_still: bool,
 }
 
 impl Clock {
-    pub(crate) fn new() -> Self {
-        let now = Instant::now();
-        let mut clock = Self { start: now, now, tick: 0, unix: 0 };
+    /// The system's clock.
+    pub(crate) fn system() -> Self {
+        let mut clock = Self {
+            start: Instant::now(),
+            now: Instant::now(),
+            tick: 0,
+            unix: 0,
+            #[cfg(feature = "simulation")]
+            stands_still: false,
+        };
         clock.update();
         clock
     }
 
+    /// A clock that goes on when it is [set](Self::set).
+    #[cfg(feature = "simulation")]
+    pub(crate) fn set_by_hand(now: Instant, unix: u32) -> Self {
+        Self { start: now, now, tick: 0, unix, stands_still: true }
+    }
+
     pub(crate) fn update(&mut self) {
-        self.now = Instant::now();
-        let since = self.now.duration_since(self.start).as_millis();
-        self.tick = Tick::try_from(since).unwrap_or(NEVER - 1);
+        #[cfg(feature = "simulation")]
+        if self.stands_still {
+            return;
+        }
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        self.unix = u32::try_from(unix).unwrap_or(u32::MAX);
+        self.set(Instant::now(), u32::try_from(unix).unwrap_or(u32::MAX));
+    }
+
+    pub(crate) fn set(&mut self, now: Instant, unix: u32) {
+        self.now = now;
+        self.tick = Tick::try_from(now.duration_since(self.start).as_millis()).unwrap_or(NEVER - 1);
+        self.unix = unix;
     }
 
     pub(crate) fn unix(&self) -> u32 {
@@ -92,6 +114,12 @@ pub(crate) struct Desk {
     pub(crate) stats: Stats,
     pub(crate) registry: Registry,
     pub(crate) rules: Rules,
+}
+
+impl Desk {
+    pub(crate) fn new(clock: Clock, registry: Registry, rules: Rules) -> Self {
+        Self { out: Vec::new(), clock, stats: Stats::default(), registry, rules }
+    }
 }
 
 /// What a handler has asked of a connection.

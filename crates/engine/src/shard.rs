@@ -12,16 +12,17 @@ use {
         close::Close,
         connection::{Connection, Due, Session, State},
         handle::Inlet,
-        link::{Clock, Desk, Link, NEVER, Rules, Wishes},
+        link::{Desk, Link, NEVER, Wishes},
         slab::ConnId,
         sniff::{Opening, opening},
-        stats::{Board, Stats},
+        socket::{Ready, Socket},
+        stats::Board,
         table::{Connections, Table, reason, take_session, token},
     },
-    mio::{Events, Interest, Poll, Token, event::Event},
-    rand::{SeedableRng, rngs::StdRng},
+    mio::{Events, Interest, Poll, Token},
+    rand::rngs::StdRng,
     std::{
-        io::{self, Read},
+        io,
         sync::{Arc, atomic::Ordering::AcqRel},
         time::Duration,
     },
@@ -46,7 +47,6 @@ pub(crate) const BELL: Token = Token(usize::MAX);
 pub(crate) struct Shard<H: Handler> {
     handler: H,
     table: Table<H::Conn>,
-    poll: Poll,
     inlet: Inlet<H::Command>,
     identity: Arc<Identity>,
     board: Arc<Board>,
@@ -62,70 +62,86 @@ impl<H: Handler> Shard<H> {
     pub(crate) fn new(
         index: u16,
         handler: H,
-        poll: Poll,
         inlet: Inlet<H::Command>,
-        rules: Rules,
+        desk: Desk,
+        random: StdRng,
         identity: Arc<Identity>,
         board: Arc<Board>,
-    ) -> io::Result<Self> {
-        let registry = poll.registry().try_clone()?;
-        let desk = Desk { out: Vec::new(), clock: Clock::new(), stats: Stats::default(), registry, rules };
-        Ok(Self {
+    ) -> Self {
+        Self {
             handler,
             table: Table::new(index, desk),
-            poll,
             inlet,
             identity,
             board,
-            random: StdRng::from_entropy(),
+            random,
             input: vec![0; READ_BYTES].into(),
             fired: Vec::new(),
             handshakes_left: 0,
             more_queued: false,
-        })
+        }
     }
 
     /// Serves until told to stop, then closes every connection in good order.
-    pub(crate) fn run(mut self) {
+    pub(crate) fn run(mut self, mut poll: Poll) {
         let mut events = Events::with_capacity(256);
-        while !self.inlet.bell.is_stopping() && self.turn(&mut events) {}
+        while !self.is_stopping() && self.turn(&mut poll, &mut events) {}
+        self.begin_end();
+        // Every connection has a deadline for its lingering, so this comes to an end.
+        while !self.is_over() && self.turn(&mut poll, &mut events) {}
+        self.publish();
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.inlet.bell.is_stopping()
+    }
+
+    /// Serves the commands that wait, and tells every connection that this is the end.
+    pub(crate) fn begin_end(&mut self) {
         // Those that wait now; whoever goes on sending learns that we have stopped.
         self.commands(self.inlet.commands.len());
         self.turn_end();
         for slot in 0..self.table.slab.slots() {
             self.end(slot, Close::Shutdown);
         }
-        // Every connection has a deadline for its lingering, so this comes to an end.
-        while !self.table.slab.is_empty() && self.turn(&mut events) {}
-        self.publish();
+    }
+
+    /// Whether no connection is left.
+    pub(crate) fn is_over(&self) -> bool {
+        self.table.slab.is_empty()
     }
 
     /// One turn; false when the system fails us.
-    fn turn(&mut self, events: &mut Events) -> bool {
+    fn turn(&mut self, poll: &mut Poll, events: &mut Events) -> bool {
         self.take_sockets();
         let timeout = self.timeout();
-        if let Err(error) = self.poll.poll(events, timeout)
+        if let Err(error) = poll.poll(events, timeout)
             && error.kind() != io::ErrorKind::Interrupted
         {
             tracing::error!(%error, "a shard cannot wait for its connections and stops");
             return false;
         }
         self.table.desk.clock.update();
+        self.serve(events.iter().filter(|event| event.token() != BELL).map(Ready::from));
+        true
+    }
+
+    /// Serves what is ready, and all else that is due.
+    pub(crate) fn serve(&mut self, ready: impl Iterator<Item = Ready>) {
         self.handshakes_left = HANDSHAKES;
         self.look_for_commands();
-        for event in events.iter().filter(|event| event.token() != BELL) {
-            self.ready(event);
+        for ready in ready {
+            self.ready(ready);
             self.look_for_commands();
         }
         self.read_queued();
         self.timers();
         self.turn_end();
         self.publish();
-        true
     }
 
     /// How long to sleep at most.
-    fn timeout(&mut self) -> Option<Duration> {
+    pub(crate) fn timeout(&mut self) -> Option<Duration> {
         let Table { desk, wheel, queue, wake_at, .. } = &mut self.table;
         if self.more_queued || !queue.is_empty() {
             return Some(Duration::ZERO);
@@ -145,7 +161,7 @@ impl<H: Handler> Shard<H> {
 
     // --- What other threads ask for.
 
-    fn take_sockets(&mut self) {
+    pub(crate) fn take_sockets(&mut self) {
         for _ in 0..NEW_SOCKETS {
             let Ok(admitted) = self.inlet.sockets.try_recv() else { return };
             if self.inlet.bell.is_stopping() || self.adopt(admitted).is_err() {
@@ -161,7 +177,7 @@ impl<H: Handler> Shard<H> {
         let Table { slab, desk, .. } = &mut self.table;
         let (slot, _) = slab.insert(Connection::new(socket, peer, permit, desk));
         let connection = slab.get_mut(slot).expect("it was just put there");
-        if let Err(error) = desk.registry.register(&mut connection.socket, token(slot), Interest::READABLE) {
+        if let Err(error) = connection.socket.register(&desk.registry, token(slot), Interest::READABLE) {
             slab.remove(slot);
             return Err(error);
         }
@@ -206,11 +222,11 @@ impl<H: Handler> Shard<H> {
 
     // --- What the system tells.
 
-    fn ready(&mut self, event: &Event) {
-        let Ok(slot) = u32::try_from(event.token().0) else { return };
+    fn ready(&mut self, ready: Ready) {
+        let Ok(slot) = u32::try_from(ready.token.0) else { return };
         let Table { slab, desk, .. } = &mut self.table;
         let Some(connection) = slab.get_mut(slot) else { return };
-        if event.is_writable() && !connection.backlog.is_empty() {
+        if ready.writable && !connection.backlog.is_empty() {
             if let Err(why) = connection.write_backlog(desk, token(slot)) {
                 self.end(slot, why);
                 return;
@@ -222,9 +238,9 @@ impl<H: Handler> Shard<H> {
             }
             self.table.arm(slot);
         }
-        if event.is_readable() || event.is_read_closed() || event.is_error() {
+        if ready.readable || ready.read_closed {
             let Some(connection) = self.table.slab.get_mut(slot) else { return };
-            connection.read_closed |= event.is_read_closed() || event.is_error();
+            connection.read_closed |= ready.read_closed;
             if !connection.queued {
                 self.read(slot);
             }
@@ -443,8 +459,30 @@ impl<H: Handler> Shard<H> {
         let Some(mut connection) = slab.remove(slot) else { return };
         wheel.cancel(slot);
         // Closing the socket would do it too; failing here changes nothing.
-        let _ = desk.registry.deregister(&mut connection.socket);
+        let _ = connection.socket.deregister(&desk.registry);
         self.unassign();
+    }
+}
+
+/// What a simulation sees and sets.
+#[cfg(feature = "simulation")]
+impl<H: Handler> Shard<H> {
+    pub(crate) fn set_time(&mut self, now: std::time::Instant, unix: u32) {
+        self.table.desk.clock.set(now, unix);
+    }
+
+    pub(crate) fn stats(&self) -> &crate::Stats {
+        &self.table.desk.stats
+    }
+
+    pub(crate) fn handler(&self) -> &H {
+        &self.handler
+    }
+
+    pub(crate) fn bytes_held(&mut self) -> usize {
+        let slab = &mut self.table.slab;
+        let held = |connection: &mut Connection<_>| connection.inbox.len() + connection.backlog.len();
+        (0..slab.slots()).filter_map(|slot| slab.get_mut(slot).map(held)).sum()
     }
 }
 
@@ -506,7 +544,7 @@ fn serve_next<H: Handler>(
 }
 
 /// Reads once: `None` when there is nothing, `Some(0)` at the end of the stream.
-fn read_some(socket: &mut impl Read, input: &mut [u8]) -> io::Result<Option<usize>> {
+fn read_some(socket: &mut Socket, input: &mut [u8]) -> io::Result<Option<usize>> {
     loop {
         match socket.read(input) {
             Ok(count) => return Ok(Some(count)),
