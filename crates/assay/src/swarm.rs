@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use ::swarm::{FanoutPlan, Fleet, IdlePlan, LocalAddresses, SwarmError, ThroughputPlan};
+use ::swarm::{ChurnPlan, FanoutPlan, Fleet, IdlePlan, LocalAddresses, SwarmError, ThroughputPlan};
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use device::{ChannelKind, PoolAddress};
@@ -26,6 +26,8 @@ enum Question {
     Idle(Idle),
     /// Wait for new blocks; measure when the first, the median and the last client hear of them.
     Fanout(Fanout),
+    /// Let connections come and go beside others that submit shares; see whether memory and descriptors stay flat.
+    Churn(Churn),
 }
 
 #[derive(Args)]
@@ -133,6 +135,29 @@ struct Fanout {
     pause: u64,
 }
 
+#[derive(Args)]
+struct Churn {
+    /// --connections stay and submit shares.
+    #[command(flatten)]
+    clients: Clients,
+    /// How long connections come and go.
+    #[arg(long, default_value_t = 60)]
+    seconds: u64,
+    /// Connections that come and go, at any time.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    transient: usize,
+    /// How many of them are begun in a second; each ends an older one: in order, by a reset, in the middle of a
+    /// handshake or a frame, or with shares under way.
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    reconnects: u64,
+    /// Shares a second over all connections that stay, found when they are needed.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    rate: u64,
+    /// Seconds between two looks at the pool's process [default: a 360th part of the run].
+    #[arg(long, value_name = "SECONDS")]
+    sample: Option<u64>,
+}
+
 impl Clients {
     fn fleet(self) -> (Fleet, bool) {
         let fleet = Fleet {
@@ -191,6 +216,12 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
                 ::swarm::fanout(&fleet, &FanoutPlan { blocks, wait, trigger: trigger_cmd, pause }, &stopped),
                 json,
             )
+        }
+        Question::Churn(Churn { clients, seconds, transient, reconnects, rate, sample }) => {
+            let (fleet, json) = clients.fleet();
+            let (run, sample) = (Duration::from_secs(seconds), sample.map(Duration::from_secs));
+            let plan = ChurnPlan { run, transient, reconnects, rate, sample };
+            show(::swarm::churn(&fleet, &plan, &stopped), json)
         }
     }
 }

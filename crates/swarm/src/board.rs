@@ -64,6 +64,8 @@ pub(crate) struct Books {
     pub failed: Reasons,
     /// Connections that ended afterwards.
     pub lost: Reasons,
+    /// Connections that left as they were told to, by how they left.
+    pub left: Reasons,
     /// Channels that the server closed.
     pub closed_channels: Reasons,
     /// Messages that do not fit what was sent before.
@@ -82,6 +84,17 @@ impl Books {
     /// Connections of which nothing more is to be expected.
     pub(crate) fn gone(&self) -> u64 {
         self.failed.total() + self.lost.total()
+    }
+
+    /// Why connections ended, and what else went wrong.
+    pub(crate) fn troubles(&self) -> BTreeMap<String, u64> {
+        let mut troubles = self.failed.clone();
+        troubles.merge(&self.lost);
+        troubles.merge(&self.complaints);
+        for (reason, count) in self.closed_channels.by_reason() {
+            troubles.add(&format!("channel closed by the pool: {reason}"), count);
+        }
+        troubles.by_reason()
     }
 
     /// A connection has heard of a new block.

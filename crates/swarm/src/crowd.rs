@@ -133,14 +133,7 @@ impl Crowd {
 
     /// Why connections ended, and what else went wrong.
     pub(crate) fn troubles(&self) -> BTreeMap<String, u64> {
-        let books = self.board.books();
-        let mut troubles = books.failed.clone();
-        troubles.merge(&books.lost);
-        troubles.merge(&books.complaints);
-        for (reason, count) in books.closed_channels.by_reason() {
-            troubles.add(&format!("channel closed by the pool: {reason}"), count);
-        }
-        troubles.by_reason()
+        self.board.books().troubles()
     }
 }
 

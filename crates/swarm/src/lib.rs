@@ -1,15 +1,17 @@
-//! Load for Stratum V2 pools, ours or anybody's: many connections with many channels each, and three questions.
+//! Load for Stratum V2 pools, ours or anybody's: many connections with many channels each, and four questions.
 //!
 //! * [`throughput`](fn@throughput): how many valid shares does the pool take, what does one cost it, and how long is
 //!   one unanswered? The shares are found before the measured run, so that the run measures the pool.
 //! * [`idle`](fn@idle): how fast are connections set up, and how much memory does one take, also after reconnects?
 //! * [`fanout`](fn@fanout): how long does a new block take to reach the first, the middle and the last client?
+//! * [`churn`](fn@churn): do the pool's memory and descriptors stay what they are while connections come and go?
 //!
 //! From the inside out: `link` is a socket with its encryption, `session` the protocol on it, `submitter` the shares
 //! of a channel, `worker` a thread that serves thousands of connections, `crowd` all of the workers, and each question
 //! has its module. Nothing here is shared with the pools that are measured but the protocol's library.
 
 mod board;
+mod churn;
 mod crowd;
 mod fanout;
 mod histogram;
@@ -26,13 +28,17 @@ mod submitter;
 mod throughput;
 mod worker;
 
+pub use churn::churn;
 pub use fanout::fanout;
 pub use histogram::{Histogram, nearest_rank};
 pub use idle::idle;
-pub use plan::{FanoutPlan, Fleet, IdlePlan, LocalAddresses, LocalAddressesError, PlanError, ThroughputPlan};
-pub use process::{CpuTime, ProcessError, cpu_time, resident_bytes};
+pub use plan::{
+    ChurnPlan, FanoutPlan, Fleet, IdlePlan, LocalAddresses, LocalAddressesError, PlanError, ThroughputPlan,
+};
+pub use process::{CpuTime, ProcessError, cpu_time, descriptors, resident_bytes};
 pub use report::{
-    BlockReport, Client, FanoutReport, IdleReport, ServerCost, SetUp, ThroughputReport, WaveReport,
+    BlockReport, ChurnReport, Client, FanoutReport, IdleReport, Sample, ServerCost, SetUp, Shares,
+    ThroughputReport, Trend, Watched, WaveReport,
 };
 pub use throughput::throughput;
 

@@ -43,6 +43,8 @@ pub(crate) enum Lost {
     Refused(String),
     #[error("{0} took too long (--patience)")]
     Silent(&'static str),
+    #[error("it left as it was told to")]
+    Left,
 }
 
 impl Lost {
@@ -102,13 +104,26 @@ pub(crate) struct Link {
     inbox: Vec<u8>,
     /// What the socket did not take.
     backlog: Vec<u8>,
+    /// So many bytes of the handshake are sent, and then the connection is left.
+    cut: Option<usize>,
 }
 
 impl Link {
     /// Begins to connect.
     pub(crate) fn connect(to: SocketAddr, from: Option<IpAddr>) -> Result<Self, Lost> {
         let socket = begin(to, from).map_err(|error| Lost::connecting(&error))?;
-        Ok(Self { socket, state: State::Handshake(None), inbox: Vec::new(), backlog: Vec::new() })
+        Ok(Self { socket, state: State::Handshake(None), inbox: Vec::new(), backlog: Vec::new(), cut: None })
+    }
+
+    /// The connection is left after so many bytes of the handshake's first message.
+    pub(crate) fn cut_handshake(&mut self, bytes: usize) {
+        self.cut = Some(bytes);
+    }
+
+    /// Sends the first `bytes` of what was sealed, and no more ever.
+    pub(crate) fn cut_frame(&mut self, scratch: &mut Scratch, bytes: usize) -> Result<(), Lost> {
+        scratch.output.truncate(bytes);
+        self.flush(scratch)
     }
 
     /// The socket is ready to write: connected, with room again, or failed.
@@ -125,6 +140,11 @@ impl Link {
             let started = Initiator::new(Trust::AnyServer, &mut rand::thread_rng());
             self.backlog.extend_from_slice(&started.act_1());
             *initiator = Some(Box::new(started));
+            if let Some(bytes) = self.cut {
+                self.backlog.truncate(bytes);
+                self.flush(scratch)?;
+                return Err(Lost::Left);
+            }
         }
         self.flush(scratch)
     }

@@ -77,8 +77,18 @@ impl Fleet {
         self.connections.saturating_mul(self.channels)
     }
 
+    /// Connections of one worker: number i of the fleet belongs to worker i modulo their number.
+    pub(crate) fn staying(&self, worker: usize) -> usize {
+        (self.connections + self.threads - 1 - worker) / self.threads
+    }
+
     /// Whether this can be done here.
     pub fn check(&self) -> Result<(), PlanError> {
+        self.check_beside(0)
+    }
+
+    /// … with so many connections besides.
+    pub(crate) fn check_beside(&self, further: usize) -> Result<(), PlanError> {
         let range = |flag, value: usize, min: usize, max: usize| {
             let fits = (min..=max).contains(&value);
             if fits {
@@ -102,7 +112,7 @@ impl Fleet {
             return Err(PlanError::User(user.len()));
         }
         match process::descriptor_limit() {
-            Some(limit) => check_descriptors(self.connections as u64, limit),
+            Some(limit) => check_descriptors((self.connections + further) as u64, limit),
             None => Ok(()),
         }
     }
@@ -215,6 +225,51 @@ pub struct FanoutPlan {
 impl Default for FanoutPlan {
     fn default() -> Self {
         Self { blocks: 1, wait: Duration::from_secs(60), trigger: None, pause: Duration::from_secs(1) }
+    }
+}
+
+/// [`churn`](fn@crate::churn): connections that come and go.
+#[derive(Clone, Debug)]
+pub struct ChurnPlan {
+    /// How long.
+    pub run: Duration,
+    /// Connections that come and go, at any time; the fleet's own stay.
+    pub transient: usize,
+    /// How many of these are begun in a second. Each lasts until as many have begun after it as there are at a time.
+    pub reconnects: u64,
+    /// Shares a second, over all channels of the connections that stay.
+    pub rate: u64,
+    /// How often the pool's process is looked at; none: a 360th part of the run, but no less than a tenth of a second.
+    pub sample: Option<Duration>,
+}
+
+impl Default for ChurnPlan {
+    fn default() -> Self {
+        Self { run: Duration::from_secs(60), transient: 100, reconnects: 50, rate: 100, sample: None }
+    }
+}
+
+/// Looks at a process in one run, unless it is said how often.
+const SAMPLES: u32 = 360;
+
+impl ChurnPlan {
+    pub(crate) fn period(&self) -> Duration {
+        self.sample.unwrap_or(self.run / SAMPLES).max(Duration::from_millis(100))
+    }
+
+    /// Whether this can be done.
+    pub fn check(&self, fleet: &Fleet) -> Result<(), PlanError> {
+        fleet.check_beside(self.transient)?;
+        let range = |flag, value: u64, min: u64, max: u64| {
+            let fits = (min..=max).contains(&value);
+            if fits { Ok(()) } else { Err(PlanError::Range { flag, value, min, max }) }
+        };
+        range("--channels", fleet.channels as u64, 1, 65_535)?;
+        range("--transient", self.transient as u64, fleet.threads as u64, 1_000_000)?;
+        range("--reconnects", self.reconnects, 1, 100_000)?;
+        range("--rate", self.rate, 0, 1_000_000)?;
+        range("--sample", self.period().as_secs(), 0, 3600)?;
+        range("--seconds", self.run.as_secs(), 1, 7 * 86_400)
     }
 }
 

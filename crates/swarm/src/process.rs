@@ -68,6 +68,13 @@ pub fn resident_bytes(pid: u32) -> Result<u64, ProcessError> {
     parse_resident(&read(pid, "status")?).ok_or(ProcessError::Unknown { pid, file: "status" })
 }
 
+/// How many descriptors a process has open.
+pub fn descriptors(pid: u32) -> Result<u64, ProcessError> {
+    let unreadable = |error| ProcessError::Unreadable { pid, file: "fd", error };
+    let mut entries = fs::read_dir(format!("/proc/{pid}/fd")).map_err(unreadable)?;
+    entries.try_fold(0, |count, entry| entry.map(|_| count + 1)).map_err(unreadable)
+}
+
 /// Processor time of the calling thread.
 pub(crate) fn own_thread_time() -> Duration {
     let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
@@ -171,6 +178,7 @@ mod tests {
         let before = cpu_time(pid).unwrap();
         assert!(cpu_time(pid).unwrap().since(&before) < Duration::from_secs(60));
         assert!(descriptor_limit().unwrap() > 0);
+        assert!(descriptors(pid).unwrap() > 2);
         assert!(load_average().is_some());
         let error = cpu_time(u32::MAX).unwrap_err();
         assert!(error.to_string().contains("give the id of a process"), "{error}");

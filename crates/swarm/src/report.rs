@@ -1,6 +1,8 @@
 //! What a run found out, as one JSON object and as text for people. All numbers are integers with their unit in the
 //! name.
 
+mod churn;
+
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
 use std::time::{Duration, Instant};
@@ -12,6 +14,8 @@ use crate::board::Books;
 use crate::histogram::nearest_rank;
 use crate::plan::Fleet;
 use crate::process::{self, CpuTime};
+
+pub use churn::{ChurnReport, Sample, Shares, Trend, Watched};
 
 /// The clients of a run.
 #[derive(Clone, Debug, Serialize)]

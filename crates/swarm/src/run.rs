@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::board::Reasons;
 use crate::histogram::Histogram;
+use crate::worker::TurnoverOrder;
 
 /// How long the last answers are waited for.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
@@ -19,6 +20,10 @@ pub(crate) struct RunOrder {
     pub window: u32,
     /// Shares a second of this worker, in thousandths.
     pub millirate: Option<u64>,
+    /// Shares that were not prepared are found when they are due, and nothing but time ends the run.
+    pub endless: bool,
+    /// Connections that come and go meanwhile.
+    pub turnover: Option<TurnoverOrder>,
 }
 
 /// Why sending ended.
@@ -131,11 +136,14 @@ impl Run {
     /// Decides whether to go on. True once all is over.
     pub(crate) fn is_over(&mut self, tally: &Tally, now: Instant) -> bool {
         if self.ended.is_none() {
-            if tally.left == 0 {
+            if tally.left == 0 && !self.order.endless {
                 self.end(if tally.cut > 0 { Ended::TipChanged } else { Ended::SharesUsedUp }, now);
             } else if now >= self.order.until {
                 self.end(Ended::Time, now);
-            } else if tally.outstanding > 0 && now.saturating_duration_since(self.progress) > STALL {
+            } else if !self.order.endless
+                && tally.outstanding > 0
+                && now.saturating_duration_since(self.progress) > STALL
+            {
                 self.end(Ended::Stalled, now);
             }
         }
@@ -181,7 +189,14 @@ mod tests {
     use super::*;
 
     fn run(millirate: Option<u64>, now: Instant) -> Run {
-        let order = RunOrder { started: now, until: now + Duration::from_secs(10), window: 1, millirate };
+        let order = RunOrder {
+            started: now,
+            until: now + Duration::from_secs(10),
+            window: 1,
+            millirate,
+            endless: false,
+            turnover: None,
+        };
         Run::new(order, vec![(0, 0), (1, 0), (2, 0)], Duration::ZERO, 0)
     }
 

@@ -110,6 +110,10 @@ impl Session {
         self.channels.len()
     }
 
+    pub(crate) fn channel_ids(&self) -> Vec<u32> {
+        self.channels.iter().map(|channel| channel.id).collect()
+    }
+
     /// Asks for channels until there are so many.
     pub(crate) fn open(
         &mut self,

@@ -20,6 +20,11 @@ const LONGEST_TRY: u32 = 1 << 14;
 /// How often the owner is asked whether to go on.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// Shares of a standard channel that are found together when one is needed.
+const AT_ONCE: usize = 4;
+/// Longest search for them: meanwhile the thread serves nobody.
+const LONGEST_FIND: Duration = Duration::from_millis(100);
+
 /// Longest extranonce.
 const EXTRANONCE: usize = 32;
 
@@ -51,6 +56,8 @@ pub(crate) struct Stock {
     rollable: u8,
     found: Vec<Found>,
     next: usize,
+    /// Where the search goes on: a header that differs in more than the nonce, and the nonce. None: all were tried.
+    cursor: Option<(u32, u32)>,
 }
 
 /// One share.
@@ -71,6 +78,29 @@ impl Prepared {
 }
 
 impl Stock {
+    /// No share yet.
+    pub(crate) fn empty(assignment: &Assignment, rollable: u8) -> Self {
+        Self {
+            job_id: assignment.job_id(),
+            ntime: *assignment.ntimes(0).start(),
+            version: assignment.version(),
+            rollable,
+            found: Vec::new(),
+            next: 0,
+            cursor: Some((0, 0)),
+        }
+    }
+
+    /// Finds a few shares more, at the moment that one is needed. None in a bounded time if they are hard.
+    pub(crate) fn find_more(&mut self, assignment: &Assignment) {
+        self.found.drain(..self.next);
+        self.next = 0;
+        let give_up = Instant::now() + LONGEST_FIND;
+        // Beginning to search costs an extended channel a merkle path each time, a standard one little.
+        let wanted = if self.rollable > 0 { 1 } else { AT_ONCE };
+        search(self, assignment, wanted, || Instant::now() >= give_up);
+    }
+
     /// How many shares are left.
     pub(crate) fn left(&self) -> u64 {
         (self.found.len() - self.next) as u64
@@ -104,9 +134,9 @@ fn extranonce(variation: u32, rollable: u8) -> [u8; EXTRANONCE] {
 }
 
 /// How many variations a channel has.
-fn variations(task: &Task) -> u64 {
-    match task.rollable {
-        0 if task.assignment.version_rolling_allowed() => 1 << VERSION_ROLLING_MASK.count_ones(),
+fn variations(assignment: &Assignment, rollable: u8) -> u64 {
+    match rollable {
+        0 if assignment.version_rolling_allowed() => 1 << VERSION_ROLLING_MASK.count_ones(),
         0 => 1,
         bytes => 1 << (8 * u32::from(bytes).min(4)),
     }
@@ -127,7 +157,8 @@ pub(crate) fn prepare(
             let index = next.fetch_add(1, Ordering::Relaxed);
             let Some(task) = tasks.get(index) else { break };
             let stop = || cancelled.load(Ordering::Relaxed) || Instant::now() >= give_up;
-            let stock = search(task, count, stop);
+            let mut stock = Stock::empty(&task.assignment, task.rollable);
+            search(&mut stock, &task.assignment, count, stop);
             stocks.lock().unwrap_or_else(PoisonError::into_inner)[index] = Some(stock);
         }
     };
@@ -141,60 +172,52 @@ pub(crate) fn prepare(
         }
     });
     let stocks = stocks.into_inner().unwrap_or_else(PoisonError::into_inner);
-    tasks.iter().zip(stocks).map(|(task, stock)| stock.unwrap_or_else(|| empty(task))).collect()
+    tasks
+        .iter()
+        .zip(stocks)
+        .map(|(task, stock)| stock.unwrap_or_else(|| Stock::empty(&task.assignment, task.rollable)))
+        .collect()
 }
 
-fn empty(task: &Task) -> Stock {
-    let assignment = &task.assignment;
-    Stock {
-        job_id: assignment.job_id(),
-        ntime: *assignment.ntimes(0).start(),
-        version: assignment.version(),
-        rollable: task.rollable,
-        found: Vec::new(),
-        next: 0,
-    }
-}
-
-fn search(task: &Task, count: usize, stop: impl Fn() -> bool) -> Stock {
-    let mut stock = empty(task);
-    let assignment = &task.assignment;
-    let target = assignment.target();
-    let network = assignment.tip().network_target();
+/// Finds shares until there are `count` more, all headers were tried, or `stop` says so.
+fn search(stock: &mut Stock, assignment: &Assignment, count: usize, stop: impl Fn() -> bool) {
+    let (target, network) = (assignment.target(), assignment.tip().network_target());
     let expected = u32::try_from(target.expected_hashes()).unwrap_or(u32::MAX);
-    let at_once = (expected / 4).clamp(1, LONGEST_TRY);
+    let rolls_extranonce = stock.rollable > 0;
+    // The more shares a try gives, the fewer looks at the clock a share costs.
+    let at_once = (expected / 4).clamp(if rolls_extranonce { 1 } else { 64 }, LONGEST_TRY);
+    let enough = stock.found.len() + count;
     stock.found.reserve_exact(count);
-    for variation in 0..variations(task) {
-        let variation = u32::try_from(variation).unwrap_or(u32::MAX);
-        let (root, version) = if task.rollable > 0 {
-            let extranonce = extranonce(variation, task.rollable);
-            (assignment.merkle_root(&extranonce[..task.rollable.into()]), stock.version)
+    while let Some((variation, first)) = stock.cursor {
+        let (root, version) = if rolls_extranonce {
+            let extranonce = extranonce(variation, stock.rollable);
+            (assignment.merkle_root(&extranonce[..stock.rollable.into()]), stock.version)
         } else {
             (assignment.merkle_root(&[]), rolled(stock.version, variation))
         };
         let mut header = HeaderSearch::new(&assignment.header(version, &root, stock.ntime, 0), target);
-        let mut nonce = Some(0);
+        let mut nonce = Some(first);
         while let Some(first) = nonce {
-            if stock.found.len() >= count || stop() {
-                return stock;
+            if stock.found.len() >= enough || stop() {
+                stock.cursor = Some((variation, first));
+                return;
             }
             let before = stock.found.len();
-            // The more shares a try gives, the fewer looks at the clock a share costs.
-            let wanted = count - before;
-            let tries = if task.rollable > 0 { at_once } else { at_once.max(64) };
-            let tried = header.run(first, tries, |nonce, hash| {
-                if !network.is_met_by(&hash) && stock.found.len() - before < wanted {
+            let tried = header.run(first, at_once, |nonce, hash| {
+                if !network.is_met_by(&hash) && stock.found.len() < enough {
                     stock.found.push(Found { nonce, variation });
                 }
             });
-            if task.rollable > 0 && stock.found.len() > before {
+            if rolls_extranonce && stock.found.len() > before {
                 stock.found.truncate(before + 1);
                 break;
             }
             nonce = first.checked_add(tried).filter(|_| tried > 0);
         }
+        let next = variation.checked_add(1);
+        let is_there = |next: &u32| u64::from(*next) < variations(assignment, stock.rollable);
+        stock.cursor = next.filter(is_there).map(|next| (next, 0));
     }
-    stock
 }
 
 #[cfg(test)]
@@ -268,7 +291,29 @@ mod tests {
     #[test]
     fn an_exhausted_extranonce_ends_the_search() {
         let task = task(Kind::Extended { rollable: 1 }, Target::MAX);
-        assert_eq!(search(&task, 1000, never).left(), 256);
+        let mut stock = Stock::empty(&task.assignment, task.rollable);
+        search(&mut stock, &task.assignment, 1000, never);
+        assert_eq!((stock.left(), stock.cursor), (256, None));
+    }
+
+    #[test]
+    fn shares_found_when_needed_are_different_too() {
+        for kind in [Kind::Standard, Kind::Extended { rollable: 8 }] {
+            let task = task(kind, Target::for_expected_hashes(16));
+            let mut stock = Stock::empty(&task.assignment, task.rollable);
+            let mut headers = HashSet::new();
+            for _ in 0..200 {
+                if stock.left() == 0 {
+                    stock.find_more(&task.assignment);
+                }
+                let share = stock.take().unwrap();
+                let root = task.assignment.merkle_root(share.extranonce());
+                let header = task.assignment.header(share.version, &root, share.ntime, share.nonce);
+                assert!(task.assignment.target().is_met_by(&job::header_hash(&header)));
+                assert!(headers.insert(header));
+            }
+            assert!(stock.found.len() <= AT_ONCE);
+        }
     }
 
     #[test]

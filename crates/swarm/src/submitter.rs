@@ -144,6 +144,20 @@ impl Submitter {
         Ok(Refilled::Done)
     }
 
+    /// Sees to it that there is a share to submit, found here and now if none was prepared.
+    pub(crate) fn find(&mut self, tally: &mut Tally) {
+        let Some((assignment, rollable)) = self.work() else { return };
+        if self.stock.as_ref().is_some_and(|stock| stock.left() > 0) {
+            return;
+        }
+        let assignment = assignment.clone();
+        let begun = self.stock.take().filter(|stock| stock.job_id == assignment.job_id());
+        let mut stock = begun.unwrap_or_else(|| Stock::empty(&assignment, rollable));
+        stock.find_more(&assignment);
+        tally.left += stock.left();
+        self.stock = Some(stock);
+    }
+
     /// Submits the next share. False if there is none.
     pub(crate) fn submit(
         &mut self,

@@ -47,6 +47,8 @@ pub fn throughput(
         until: started + plan.run,
         window,
         millirate: plan.rate.map(|rate| rate.saturating_mul(1000) / threads),
+        endless: false,
+        turnover: None,
     };
     crowd.order(|_| crate::worker::Order::Run(order.clone()))?;
     let tally = wait_for_run(&crowd, stopped)?;
@@ -87,7 +89,7 @@ pub fn throughput(
     })
 }
 
-fn name(ended: Option<Ended>) -> &'static str {
+pub(crate) fn name(ended: Option<Ended>) -> &'static str {
     match ended {
         Some(Ended::Time) => "time",
         Some(Ended::SharesUsedUp) | None => "shares-used-up",
@@ -178,7 +180,7 @@ fn shares_per_channel(
 }
 
 /// Waits until all workers are through. An impatient owner ends the sending, not the measurement.
-fn wait_for_run(crowd: &Crowd, stopped: Stopped<'_>) -> Result<Tally, SwarmError> {
+pub(crate) fn wait_for_run(crowd: &Crowd, stopped: Stopped<'_>) -> Result<Tally, SwarmError> {
     let all = crowd.fleet.threads;
     let through = |books: &mut crate::board::Books| books.tallies.len() >= all;
     match crowd.until(stopped, through) {

@@ -1,5 +1,7 @@
 //! A thread that serves its part of the connections.
 
+mod turnover;
+
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -18,6 +20,9 @@ use crate::process;
 use crate::run::{Ended, Run, RunOrder, Tally};
 use crate::session::{Desk, Session};
 use crate::stock::{Stock, Task};
+
+use turnover::Turnover;
+pub(crate) use turnover::TurnoverOrder;
 
 /// The waker's; connections have their index.
 pub(crate) const WAKER: Token = Token(usize::MAX);
@@ -86,6 +91,8 @@ pub(crate) struct Worker {
     scratch: Scratch,
     tally: Tally,
     run: Option<Run>,
+    /// Connections that come and go; they come after those that stay.
+    turnover: Turnover,
 }
 
 /// What a worker is made of.
@@ -103,8 +110,7 @@ pub(crate) struct Parts {
 impl Worker {
     pub(crate) fn new(parts: Parts) -> Self {
         let Parts { index, fleet, board, address, submits, epoch, poll, orders } = parts;
-        // Connection i of the fleet belongs to worker i modulo their number.
-        let own = (fleet.connections + fleet.threads - 1 - index) / fleet.threads;
+        let own = fleet.staying(index);
         Self {
             index,
             fleet,
@@ -121,6 +127,7 @@ impl Worker {
             scratch: Scratch::default(),
             tally: Tally::default(),
             run: None,
+            turnover: Turnover::default(),
         }
     }
 
@@ -146,13 +153,15 @@ impl Worker {
             self.connect_more();
             self.enforce_deadlines();
             self.take_turns();
+            self.turn_over();
             self.look_at_run();
         }
     }
 
     fn patience(&self) -> Duration {
         let now = Instant::now();
-        let connecting = if self.has_to_connect() { CONNECT_LOOK } else { LOOK };
+        let turns_over = self.run.as_ref().is_some_and(|run| run.order.turnover.is_some());
+        let connecting = if self.has_to_connect() || turns_over { CONNECT_LOOK } else { LOOK };
         self.run.as_ref().map_or(LOOK, |run| run.patience(now)).min(connecting)
     }
 
@@ -288,21 +297,27 @@ impl Worker {
             let number = token * threads + self.index;
             let from = from_address(&self.fleet.local_addresses, number);
             self.under_way += 1;
-            if let Err(lost) = self.begin(token, channels, from) {
+            let user = self.fleet.user.clone().unwrap_or_else(nobody);
+            if let Err(lost) = self.begin(token, channels, from, user) {
                 self.under_way -= 1;
                 self.board.books().failed.count(&lost.to_string());
             }
         }
     }
 
-    fn begin(&mut self, token: usize, channels: usize, from: Option<IpAddr>) -> Result<(), Lost> {
+    fn begin(
+        &mut self,
+        token: usize,
+        channels: usize,
+        from: Option<IpAddr>,
+        user: String,
+    ) -> Result<(), Lost> {
         let began = Instant::now();
         let mut link = Link::connect(self.address, from)?;
         self.poll
             .registry()
             .register(&mut link.socket, Token(token), Interest::READABLE | Interest::WRITABLE)
             .map_err(|error| Lost::Io(error.kind()))?;
-        let user = self.fleet.user.clone().unwrap_or_else(nobody);
         let session = Session::new(user, channels);
         self.connections[token] = Some(Box::new(Connection { link, session, began, ready: false }));
         self.deadlines.push_back((began + self.fleet.patience, token));
@@ -337,10 +352,14 @@ impl Worker {
         if connection.ready {
             books.ready -= 1;
             books.channels -= connection.session.channel_count();
-            books.lost.count(&lost.to_string());
         } else {
             self.under_way -= 1;
-            books.failed.count(&lost.to_string());
+        }
+        match lost {
+            // Whoever told it to leave has counted it.
+            Lost::Left => {}
+            _ if connection.ready => books.lost.count(&lost.to_string()),
+            _ => books.failed.count(&lost.to_string()),
         }
     }
 
@@ -437,7 +456,11 @@ impl Worker {
         if self.tally.outstanding == 0 {
             run.progressed(now);
         }
-        let micros = wrapping_micros(now, self.epoch);
+        let mut micros = wrapping_micros(now, self.epoch);
+        if run.order.endless {
+            submitter.find(&mut self.tally);
+            micros = wrapping_micros(Instant::now(), self.epoch);
+        }
         submitter.submit(id, micros, &mut outbox, &mut self.tally)?;
         connection.link.flush(&mut self.scratch)
     }

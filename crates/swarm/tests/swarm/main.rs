@@ -2,6 +2,7 @@
 
 mod rig;
 
+mod churn;
 mod errors;
 mod fanout;
 mod idle;
