@@ -1,6 +1,7 @@
 //! What the workers tell: written once per connection, block or run, never per share.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -70,6 +71,8 @@ pub(crate) struct Books {
     pub closed_channels: Reasons,
     /// Messages that do not fit what was sent before.
     pub complaints: Reasons,
+    /// Connections that answered when they were asked whether they still live.
+    pub answered: usize,
     /// From the beginning of a connection until it was ready, in microseconds.
     pub set_up: Histogram,
     pub last_ready: Option<Instant>,
@@ -117,12 +120,25 @@ impl Books {
 
 /// [`Books`] that workers and the owner share.
 #[derive(Debug, Default)]
-pub(crate) struct Board(Mutex<Books>);
+pub(crate) struct Board {
+    books: Mutex<Books>,
+    received: AtomicU64,
+}
 
 impl Board {
     // Counts are right to within one connection even if a worker panicked over them.
     pub(crate) fn books(&self) -> MutexGuard<'_, Books> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Messages that a worker received in one turn.
+    pub(crate) fn add_received(&self, messages: u64) {
+        self.received.fetch_add(messages, Ordering::Relaxed);
+    }
+
+    /// Messages that all workers have received so far.
+    pub(crate) fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
     }
 }
 

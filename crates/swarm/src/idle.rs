@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use crate::crowd::Crowd;
 use crate::plan::{Fleet, IdlePlan};
 use crate::report::{Client, IdleReport, Observed, WaveReport, micros, millis};
+use crate::worker::Order;
 use crate::{Stopped, SwarmError, process};
 
 /// How often a hold looks whether to go on.
@@ -67,10 +68,13 @@ fn one_wave(
     }
     let further = further_channels.as_ref().map_or(0, |more| more.channels.saturating_sub(set_up.channels));
 
-    let ready = crowd.board.books().ready;
+    let (ready, received) = (crowd.board.books().ready, crowd.board.received());
     let (begun, holding) = (Instant::now(), Observed::begin(fleet.server_pid)?);
     wait(plan.hold, stopped);
     let hold_cpu_us = holding.map(|holding| holding.end(1)).transpose()?.map(|cost| cost.cpu_us);
+    let received = crowd.board.received() - received;
+    let resident_bytes = resident(fleet)?;
+    let answered = probe(crowd, stopped)?;
     let lost = ready.saturating_sub(crowd.board.books().ready) as u64;
     Ok(WaveReport {
         resident_per_connection_bytes: (first || fleet.channels <= 1)
@@ -84,10 +88,28 @@ fn one_wave(
         server,
         held_ms: millis(begun.elapsed()),
         lost,
+        received,
+        answered,
+        client_resident_bytes: process::resident_bytes(std::process::id()).ok(),
         hold_cpu_us,
-        resident_bytes: resident(fleet)?,
+        resident_bytes,
         resident_closed_bytes: None,
     })
+}
+
+/// Asks all connections whether they still live; none if they have no channel to ask on.
+fn probe(crowd: &Crowd, stopped: Stopped<'_>) -> Result<Option<usize>, SwarmError> {
+    if crowd.fleet.channels == 0 {
+        return Ok(None);
+    }
+    crowd.board.books().answered = 0;
+    crowd.order(|_| Order::Probe)?;
+    let deadline = Instant::now() + crowd.fleet.patience;
+    match crowd.until(stopped, |books| books.answered >= books.ready || Instant::now() >= deadline) {
+        // What was measured before is not lost to an owner in a hurry.
+        Ok(()) | Err(SwarmError::Interrupted) => Ok(Some(crowd.board.books().answered)),
+        Err(error) => Err(error),
+    }
 }
 
 fn resident(fleet: &Fleet) -> Result<Option<u64>, SwarmError> {

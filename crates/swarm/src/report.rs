@@ -216,6 +216,12 @@ pub struct WaveReport {
     pub held_ms: u64,
     /// Connections that ended meanwhile.
     pub lost: u64,
+    /// Messages that came meanwhile.
+    pub received: u64,
+    /// Connections on which the pool answered afterwards; none: they had no channel to ask on.
+    pub answered: Option<usize>,
+    /// The load generator's own memory, with all connections open.
+    pub client_resident_bytes: Option<u64>,
     /// The pool's processor time meanwhile.
     pub hold_cpu_us: Option<u64>,
     /// The pool's resident memory at the end of the wave, with all connections open.
@@ -430,12 +436,19 @@ impl Display for IdleReport {
             if let Some(bytes) = wave.resident_per_further_channel_bytes {
                 write!(f, ", {} per further channel", Bytes(bytes))?;
             }
-            write!(f, "\n  held       {}, {} lost", us(wave.held_ms * 1000), wave.lost)?;
+            write!(f, "\n  held       {}, {} lost, ", us(wave.held_ms * 1000), wave.lost)?;
+            write!(f, "{} messages received", wave.received)?;
+            if let Some(answered) = wave.answered {
+                write!(f, ", then {answered} answered")?;
+            }
             if let (Some(cpu), Some(resident)) = (wave.hold_cpu_us, wave.resident_bytes) {
                 write!(f, "; server used {}, then {} resident", us(cpu), Bytes(resident))?;
             }
             if let Some(closed) = wave.resident_closed_bytes {
                 write!(f, ", {} after all were closed", Bytes(closed))?;
+            }
+            if let Some(client) = wave.client_resident_bytes {
+                write!(f, "\n  client     {} resident", Bytes(client))?;
             }
         }
         troubles(f, &self.troubles)

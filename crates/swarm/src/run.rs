@@ -39,6 +39,8 @@ pub(crate) enum Ended {
 /// What one worker counted.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tally {
+    /// Messages that came since the board was told.
+    pub received: u64,
     pub submitted: u64,
     /// What the server's acknowledgements say.
     pub accepted: u64,

@@ -6,10 +6,10 @@ use std::time::Instant;
 
 use device::ChannelKind;
 use sv2::Frame;
-use sv2::codec::{F32, Str0_255};
+use sv2::codec::{B0_32, F32, Str0_255};
 use sv2::mining::{
     MiningFromServer, NewExtendedMiningJob, OpenExtendedMiningChannel, OpenStandardMiningChannel,
-    SetGroupChannel, SetNewPrevHash,
+    SetGroupChannel, SetNewPrevHash, SubmitSharesExtended, SubmitSharesStandard,
 };
 use sv2::setup::{MiningSetupFlags, MiningSuccessFlags, Protocol, SetupConnection, SetupReply, check_reply};
 use work::{Kind, Tip};
@@ -72,6 +72,8 @@ pub(crate) struct Session {
     prev_hash: [u8; 32],
     heard: usize,
     newest_tip: Option<Arc<Tip>>,
+    /// An answer to [`Session::probe`] is to come.
+    probed: bool,
 }
 
 impl Session {
@@ -89,6 +91,7 @@ impl Session {
             prev_hash: [0; 32],
             heard: 0,
             newest_tip: None,
+            probed: false,
         }
     }
 
@@ -125,6 +128,33 @@ impl Session {
         self.ask(outbox, desk)
     }
 
+    /// Asks for an answer: a share of a job that there is not is refused by every pool.
+    pub(crate) fn probe(&mut self, outbox: &mut Outbox<'_>, kind: ChannelKind) -> Result<(), Lost> {
+        let Some(channel_id) = self.channels.first().map(|channel| channel.id) else { return Ok(()) };
+        self.probed = true;
+        let (sequence_number, job_id) = (0, u32::MAX);
+        let (nonce, ntime, version) = (0, 0, 0);
+        match kind {
+            ChannelKind::Standard => outbox.send(&SubmitSharesStandard {
+                channel_id,
+                sequence_number,
+                job_id,
+                nonce,
+                ntime,
+                version,
+            }),
+            ChannelKind::Extended => outbox.send(&SubmitSharesExtended {
+                channel_id,
+                sequence_number,
+                job_id,
+                nonce,
+                ntime,
+                version,
+                extranonce: B0_32::default(),
+            }),
+        }
+    }
+
     /// Something came.
     pub(crate) fn input(
         &mut self,
@@ -132,6 +162,7 @@ impl Session {
         outbox: &mut Outbox<'_>,
         desk: &mut Desk<'_>,
     ) -> Result<(), Lost> {
+        desk.tally.received += u64::from(matches!(input, Input::Frame(_)));
         match (input, self.phase) {
             (Input::Encrypted, _) => outbox.send(&setup_connection(desk.fleet)),
             (Input::Frame(frame), Phase::SetUp) => self.set_up(frame, outbox, desk),
@@ -192,6 +223,10 @@ impl Session {
                     submitter.acknowledge(last, count, desk.micros, desk.now, desk.tally);
                     self.queue(place);
                 }
+            }
+            M::SubmitSharesError(_) if self.probed => {
+                self.probed = false;
+                desk.board.books().answered += 1;
             }
             M::SubmitSharesError(reply) => {
                 if let Some((place, submitter)) = self.submitter(reply.channel_id) {

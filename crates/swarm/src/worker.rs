@@ -47,6 +47,8 @@ pub(crate) enum Order {
     Run(RunOrder),
     /// Submit no more.
     EndRun,
+    /// Ask every connection for an answer.
+    Probe,
     /// Close all connections.
     Disconnect,
     Quit,
@@ -154,6 +156,7 @@ impl Worker {
             self.enforce_deadlines();
             self.take_turns();
             self.turn_over();
+            self.board.add_received(std::mem::take(&mut self.tally.received));
             self.look_at_run();
         }
     }
@@ -183,6 +186,7 @@ impl Worker {
                         run.end(Ended::Interrupted, Instant::now());
                     }
                 }
+                Order::Probe => self.probe(),
                 Order::Disconnect => self.disconnect(),
                 Order::Quit => return false,
             }
@@ -257,6 +261,17 @@ impl Worker {
             self.with(token, |worker, connection| {
                 connection.session.queue_all();
                 worker.pump(connection)
+            });
+        }
+    }
+
+    fn probe(&mut self) {
+        for token in 0..self.connections.len() {
+            self.with(token, |worker, connection| {
+                if let Some(mut outbox) = connection.link.outbox(&mut worker.scratch.output) {
+                    connection.session.probe(&mut outbox, worker.fleet.kind)?;
+                }
+                connection.link.flush(&mut worker.scratch)
             });
         }
     }

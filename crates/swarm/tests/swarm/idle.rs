@@ -25,7 +25,7 @@ fn connections_come_in_waves_and_bring_their_channels() {
             assert_eq!((all.ready, all.channels), (20, 2000));
             assert!(wave.set_up.p50_us <= wave.set_up.p99_us && wave.set_up.connections_per_second > 0);
             assert!(wave.resident_bytes.is_some() && wave.server.is_some());
-            assert_eq!(wave.lost, 0);
+            assert_eq!((wave.lost, wave.answered), (0, Some(20)));
         }
         assert!(report.waves[0].resident_per_connection_bytes.is_some());
         assert!(report.waves[0].resident_per_further_channel_bytes.is_some());
@@ -46,6 +46,7 @@ fn connections_need_no_channel_and_keep_to_their_rate() {
     let wave = &report.waves[0];
     assert_eq!((wave.set_up.ready, wave.set_up.channels), (30, 0));
     assert!(wave.set_up.elapsed_ms >= 290, "{report}");
+    assert_eq!(wave.answered, None);
     assert!(wave.further_channels.is_none() && wave.resident_bytes.is_none());
 }
 
