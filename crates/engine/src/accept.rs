@@ -1,18 +1,24 @@
 //! The acceptor: one thread that lets connections in and deals them out to the shards.
 
+mod gate;
+mod waiting;
+
 use {
     crate::{
+        admission::{Admission, Permit, bucket::Nanos, nanos},
         config::EngineConfig,
         handle::Bell,
-        limits::{Admission, Permit, Refusal},
+        limits::Refusal,
         socket::Socket as Connected,
-        stats::Board,
+        stats::{Board, Published},
     },
     crossbeam_channel::Sender,
+    gate::{Gate, Verdict},
     mio::{
         Events, Interest, Poll, Token, Waker,
         net::{TcpListener, TcpStream},
     },
+    rustix::process::{Resource, getrlimit},
     socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type},
     std::{
         io,
@@ -21,18 +27,24 @@ use {
             Arc,
             atomic::Ordering::{AcqRel, Relaxed},
         },
-        time::Duration,
+        time::{Duration, Instant},
     },
+    waiting::WaitingRoom,
 };
 
 /// Connections that may wait in the kernel for `accept`.
 const LISTEN_BACKLOG: i32 = 4096;
 /// Connections accepted from one listener before the next has its turn.
 const BURST: usize = 64;
-/// How soon to look again when all handshakes that may be under way are.
-const HALF_OPEN_PAUSE: Duration = Duration::from_millis(2);
+/// How soon to look again when all handshakes that may be under way are, or the shards lag.
+const FULL_PAUSE: Duration = Duration::from_millis(2);
+/// How soon to look again when most of a burst was turned away: turning away takes time too, which those
+/// who are there need.
+const REFUSED_PAUSE: Duration = Duration::from_millis(3);
 /// How soon to look again when the process has no descriptor left.
 const DESCRIPTOR_PAUSE: Duration = Duration::from_millis(100);
+/// How soon a connection tries again whose address has too many handshakes under way.
+const HALF_OPEN_RETRY: Nanos = 50_000_000;
 /// A silent peer is probed after a minute, and given up after another.
 const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
     .with_time(Duration::from_secs(60))
@@ -71,6 +83,10 @@ pub(crate) fn bind(config: &EngineConfig) -> Result<Vec<TcpListener>, (SocketAdd
         if address.is_ipv6() {
             socket.set_only_v6(only_v6)?;
         }
+        // Connections have that of their listener; what it may be has to be known when they begin.
+        if let Some(bytes) = config.limits.receive_buffer {
+            socket.set_recv_buffer_size(bytes)?;
+        }
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
         socket.listen(LISTEN_BACKLOG)?;
@@ -91,9 +107,15 @@ pub(crate) struct Acceptor {
     bell: Arc<Bell>,
     listeners: Vec<Listening>,
     admission: Arc<Admission>,
+    waiting: WaitingRoom<Admitted>,
+    gate: Gate,
+    start: Instant,
     board: Arc<Board>,
     doors: Vec<Door>,
     send_buffer: Option<usize>,
+    patience: Nanos,
+    /// The system had no descriptor for us the last time.
+    starved: bool,
 }
 
 impl Acceptor {
@@ -110,8 +132,21 @@ impl Acceptor {
         for (index, listening) in listeners.iter_mut().enumerate() {
             poll.registry().register(&mut listening.listener, Token(index), Interest::READABLE)?;
         }
-        let admission = Admission::new(&config.limits);
-        Ok(Self { poll, bell, listeners, admission, board, doors, send_buffer: config.limits.send_buffer })
+        let limits = &config.limits;
+        Ok(Self {
+            poll,
+            bell,
+            listeners,
+            admission: Admission::new(limits, descriptors()),
+            waiting: WaitingRoom::new(),
+            gate: Gate::new(nanos(limits.lag), nanos(limits.lag_patience)),
+            start: Instant::now(),
+            board,
+            doors,
+            send_buffer: limits.send_buffer,
+            patience: nanos(limits.patience),
+            starved: false,
+        })
     }
 
     /// Rings to make the acceptor stop.
@@ -123,9 +158,7 @@ impl Acceptor {
         let mut events = Events::with_capacity(64);
         let mut pause = Duration::ZERO;
         loop {
-            let ready = self.listeners.iter().any(|listening| listening.ready);
-            let timeout = if ready { Some(pause) } else { None };
-            match self.poll.poll(&mut events, timeout) {
+            match self.poll.poll(&mut events, self.timeout(pause)) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => {
                     tracing::error!(%error, "the acceptor cannot wait for connections and stops");
                     return;
@@ -141,68 +174,141 @@ impl Acceptor {
                     listening.ready = true;
                 }
             }
-            pause = Duration::ZERO;
-            for index in 0..self.listeners.len() {
-                if self.listeners[index].ready {
-                    pause = pause.max(self.accept_burst(index));
-                }
-            }
+            pause = self.turn();
         }
     }
 
+    /// How long to sleep: until somebody comes, or one of those who wait has its turn; and for `pause`
+    /// where the one or the other is the case already.
+    fn timeout(&self, pause: Duration) -> Option<Duration> {
+        if self.listeners.iter().any(|listening| listening.ready) {
+            return Some(pause);
+        }
+        let turn = Duration::from_nanos(self.waiting.next()?.saturating_sub(self.now()));
+        Some(turn.max(pause))
+    }
+
+    fn now(&self) -> Nanos {
+        nanos(self.start.elapsed())
+    }
+
+    /// Lets in who may come in; says for how long not to look again.
+    fn turn(&mut self) -> Duration {
+        let now = self.now();
+        let verdict = self.gate.judge(self.lag(), now);
+        if verdict == Verdict::Wait {
+            return FULL_PAUSE;
+        }
+        while self.admission.has_room()
+            && let Some((admitted, until)) = self.waiting.take(now)
+        {
+            self.resume(admitted, now, until);
+        }
+        let mut pause = Duration::ZERO;
+        for index in 0..self.listeners.len() {
+            if self.listeners[index].ready {
+                pause = pause.max(self.accept_burst(index, verdict));
+            }
+        }
+        if self.admission.has_room() { pause } else { pause.max(FULL_PAUSE) }
+    }
+
+    /// How long connections wait for the shard that is least behind.
+    fn lag(&self) -> Nanos {
+        let open = self.doors.iter().zip(&self.board.shards).filter(|(door, _)| door.open);
+        open.map(|(_, shown)| shown.lag(self.board.now())).min().unwrap_or(0)
+    }
+
     /// Accepts from one listener; says how long to wait before accepting more.
-    fn accept_burst(&mut self, index: usize) -> Duration {
+    fn accept_burst(&mut self, index: usize, verdict: Verdict) -> Duration {
+        let mut refused = 0;
         for _ in 0..BURST {
-            if !self.admission.has_room() {
-                return HALF_OPEN_PAUSE;
+            if verdict == Verdict::Accept && !self.admission.has_room() {
+                return FULL_PAUSE;
             }
             match self.listeners[index].listener.accept() {
-                Ok((socket, peer)) => self.let_in(socket, peer),
+                Ok(_) if verdict == Verdict::Refuse => {
+                    self.refuse(Refusal::Overload);
+                    refused += 1;
+                }
+                Ok((socket, peer)) => refused += usize::from(!self.let_in(socket, peer)),
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => {
                         self.listeners[index].ready = false;
                         break;
                     }
                     // The peer gave up while it waited in the kernel's queue.
-                    io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => {}
+                    io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => continue,
                     _ => {
+                        if !std::mem::replace(&mut self.starved, true) {
+                            tracing::warn!(%error, "cannot accept connections; raise `ulimit -n`");
+                        }
                         self.board.refuse(Refusal::Descriptors);
-                        tracing::warn!(%error, "cannot accept connections; raise `ulimit -n`");
                         return DESCRIPTOR_PAUSE;
                     }
                 },
             }
+            self.starved = false;
         }
-        Duration::ZERO
+        if refused > BURST / 2 { REFUSED_PAUSE } else { Duration::ZERO }
     }
 
-    fn let_in(&mut self, socket: TcpStream, peer: SocketAddr) {
-        let permit = match self.admission.admit(peer.ip()) {
-            Ok(permit) => permit,
+    fn refuse(&self, refusal: Refusal) {
+        self.board.refuse(refusal);
+        tracing::debug!(refusal = refusal.label(), "connection refused");
+    }
+
+    /// Whether the connection may stay.
+    fn let_in(&mut self, socket: TcpStream, peer: SocketAddr) -> bool {
+        let now = self.now();
+        match self.admission.admit(peer.ip(), now) {
             Err(refusal) => {
-                self.board.refuse(refusal);
-                tracing::debug!(refusal = refusal.label(), "connection refused");
-                return;
+                self.refuse(refusal);
+                false
             }
-        };
-        if self.prepare(&socket).is_err() {
-            return; // The peer is gone already.
+            // Where preparing fails, the peer is gone already.
+            Ok((permit, wait)) => {
+                if self.prepare(&socket).is_ok() {
+                    let admitted = Admitted { socket: Connected::Tcp(socket), peer, permit };
+                    match wait {
+                        None => self.deal(admitted),
+                        Some(wait) => self.hold(admitted, now, wait, now.saturating_add(self.patience)),
+                    }
+                }
+                true
+            }
         }
-        self.deal(Admitted { socket: Connected::Tcp(socket), peer, permit });
     }
 
-    /// Gives a connection to the shard that has the fewest.
+    fn hold(&mut self, admitted: Admitted, now: Nanos, wait: Nanos, until: Nanos) {
+        let wait = if wait == 0 { HALF_OPEN_RETRY } else { wait };
+        self.waiting.hold(admitted, now.saturating_add(wait), until);
+    }
+
+    /// The turn of a connection that was held has come.
+    fn resume(&mut self, mut admitted: Admitted, now: Nanos, until: Nanos) {
+        if admitted.permit.begin() {
+            self.deal(admitted);
+        } else if now < until {
+            self.hold(admitted, now, HALF_OPEN_RETRY, until);
+        } else {
+            self.refuse(Refusal::HalfOpenPerAddress);
+        }
+    }
+
+    /// Gives a connection to the shard that has the fewest, among those that do not lag if there are any.
     fn deal(&mut self, mut admitted: Admitted) {
+        let now = self.board.now();
         loop {
             let open = self.doors.iter_mut().zip(&self.board.shards).filter(|(door, _)| door.open);
-            let Some((door, counts)) = open.min_by_key(|(_, counts)| counts.assigned.load(Relaxed)) else {
-                return;
-            };
-            counts.assigned.fetch_add(1, AcqRel);
+            let bound = self.gate.bound();
+            let burden = |shown: &Published| (shown.lag(now) > bound, shown.assigned.load(Relaxed));
+            let Some((door, shown)) = open.min_by_key(|(_, shown)| burden(shown)) else { return };
+            shown.assigned.fetch_add(1, AcqRel);
             match door.sockets.try_send(admitted) {
                 Ok(()) => return door.bell.ring(),
                 Err(error) => {
-                    counts.assigned.fetch_sub(1, AcqRel);
+                    shown.assigned.fetch_sub(1, AcqRel);
                     // The shard has stopped, as the engine is stopping or its handler has panicked.
                     door.open = false;
                     admitted = error.into_inner();
@@ -220,4 +326,10 @@ impl Acceptor {
         }
         Ok(())
     }
+}
+
+/// Descriptors that the process may open.
+fn descriptors() -> usize {
+    let limit = getrlimit(Resource::Nofile).current;
+    limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
 }

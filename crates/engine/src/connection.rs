@@ -6,9 +6,9 @@
 
 use {
     crate::{
+        admission::Permit,
         backlog::Backlog,
         close::Close,
-        limits::Permit,
         link::{Desk, NEVER, Tick, Wishes},
         socket::Socket,
     },
@@ -122,6 +122,8 @@ pub(crate) struct Connection<C> {
     pub(crate) read_closed: bool,
     /// Not read from, as it does not read either.
     pub(crate) paused: bool,
+    /// A frame came that only somebody who did the handshake could send.
+    pub(crate) proven: bool,
 }
 
 // What an idle connection takes beside the handler's part, all of it: a slip here is multiplied by the
@@ -145,6 +147,20 @@ impl<C> Connection<C> {
             queued: false,
             read_closed: false,
             paused: false,
+            proven: false,
+        }
+    }
+
+    /// Whether the peer has made us work for nothing. Those that give up before their handshake, or whom
+    /// we made wait, have not.
+    pub(crate) fn was_useless(&self, why: &Close) -> bool {
+        match self.state {
+            State::Handshaking => {
+                matches!(why, Close::NotNoise(_) | Close::Handshake(_))
+                    || matches!(why, Close::HandshakeTimeout) && !self.queued
+            }
+            State::Open(_) => !self.proven && !matches!(why, Close::Shutdown),
+            State::Lingering => false,
         }
     }
 

@@ -58,6 +58,7 @@
 //! [`client`] has the other end: a blocking connection for devices and tools.
 
 mod accept;
+mod admission;
 mod backlog;
 pub mod client;
 mod close;
@@ -82,7 +83,7 @@ pub use {
     config::{EngineConfig, Timeouts},
     engine::{Engine, Handler, StartError},
     handle::{ShardHandle, Stopped, TrySendError},
-    limits::{Limits, Refusal},
+    limits::{Limits, Rate, Refusal},
     link::Link,
     slab::ConnId,
     stats::{Stats, StatsReader},

@@ -1,36 +1,61 @@
-//! Who may connect: connections in all, per address, and how many handshakes may be under way.
-//!
-//! The counts are behind one lock that is taken when a connection is accepted, when its handshake is
-//! done and when it ends; never for a frame.
+//! What one engine and one peer may take.
 
-use std::{
-    collections::{HashMap, hash_map::Entry},
-    net::{IpAddr, Ipv4Addr},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::time::Duration;
 
 /// What one engine and one peer may take. The defaults suit a pool on the internet.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Connections of the whole engine.
+    /// Connections of the whole engine (100,000). Where the process may open fewer descriptors, so many
+    /// less [`Limits::spare_descriptors`].
     pub connections: usize,
-    /// Connections of one address: an IPv4 address, or an IPv6 /64, which is what one customer gets.
+    /// Connections of one address: an IPv4 address, or an IPv6 /64, which is what one customer gets
+    /// (4096).
     pub connections_per_address: usize,
-    /// Handshakes under way in the whole engine. When they are used up the listener waits, and new
-    /// connections queue in the kernel: after a restart everybody comes back at once, and should be
+    /// New connections of one address (512 a second, 1024 at once). A connection has one handshake, so
+    /// this bounds the handshakes as well, of which each takes the server some 150 µs. Whoever comes
+    /// too fast waits, as long as that is no longer than [`Limits::patience`], and is refused otherwise.
+    pub connection_rate: Rate,
+    /// How many connections a connection counts for, beside itself, in [`Limits::connection_rate`] if
+    /// its handshake was not one, came to nothing, or was of no use since no frame followed (7).
+    pub failure_cost: u32,
+    /// How long a connection may be held before its handshake, because others of its address were
+    /// before it (8 s: most devices give up after 10). With the default rate and burst, some 5,000
+    /// devices behind one address are served late when they all come back together; none is refused.
+    pub patience: Duration,
+    /// Connections that may be held at once in the whole engine (16,384).
+    pub waiting: usize,
+    /// Addresses that are remembered for what they did in the last seconds, beside those that are
+    /// connected (65,536, about 100 bytes each).
+    pub addresses: usize,
+    /// Handshakes under way in the whole engine (2048). When they are used up the listener waits, and
+    /// new connections queue in the kernel: after a restart everybody comes back at once, and should be
     /// served late rather than turned away.
     pub half_open: usize,
-    /// Handshakes under way of one address. More are refused, so that one host cannot use them all up.
+    /// Handshakes under way of one address (1024), so that one host cannot use them all up. More wait,
+    /// for [`Limits::patience`] at most.
     pub half_open_per_address: usize,
     /// Bytes of payload in a frame before the handler calls
-    /// [`Link::set_frame_limit`](crate::Link::set_frame_limit). `SetupConnection` has at most 1291.
+    /// [`Link::set_frame_limit`](crate::Link::set_frame_limit) (2048). `SetupConnection` has at most
+    /// 1291.
     pub frame_before_setup: u32,
-    /// Bytes that a connection may have been sent and not have read (beyond what the kernel buffers).
-    /// Above half of it, the engine stops reading from the connection; above all of it, it is dropped.
-    /// Not below 256 KiB or so: one pass reads 32 KiB, and its answers must fit into the other half.
+    /// Bytes that a connection may have been sent and not have read, beyond what the kernel buffers
+    /// (1 MiB). Above half of it, the engine stops reading from the connection; above all of it, it is
+    /// dropped. Not below 256 KiB or so: one pass reads 32 KiB, and its answers must fit into the other
+    /// half.
     pub backlog: usize,
     /// `SO_SNDBUF` of each connection in bytes; `None` leaves it to the kernel.
     pub send_buffer: Option<usize>,
+    /// `SO_RCVBUF` of each connection in bytes; `None` leaves it to the kernel.
+    pub receive_buffer: Option<usize>,
+    /// Descriptors of the process that connections leave to everything else (256): the ledger, the
+    /// node, the operator's pages.
+    pub spare_descriptors: usize,
+    /// How long a connection that has something to say may wait for its shard, before new connections
+    /// have to wait in the kernel for those that are there (250 ms).
+    pub lag: Duration,
+    /// For how long the shards may lag before new connections are refused, so that devices go to their
+    /// next pool (10 s).
+    pub lag_patience: Duration,
 }
 
 impl Default for Limits {
@@ -38,13 +63,36 @@ impl Default for Limits {
         Self {
             connections: 100_000,
             connections_per_address: 4096,
+            connection_rate: Rate { per_second: 512, burst: 1024 },
+            failure_cost: 7,
+            patience: Duration::from_secs(8),
+            waiting: 16_384,
+            addresses: 65_536,
             half_open: 2048,
             half_open_per_address: 1024,
             frame_before_setup: 2048,
             backlog: 1 << 20,
             send_buffer: None,
+            receive_buffer: None,
+            spare_descriptors: 256,
+            lag: Duration::from_millis(250),
+            lag_patience: Duration::from_secs(10),
         }
     }
+}
+
+/// How often something may happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// So often in the long run; at least once.
+    pub per_second: u32,
+    /// So often at once, after a pause; at least once.
+    pub burst: u32,
+}
+
+impl Rate {
+    /// As often as anybody likes.
+    pub const UNLIMITED: Self = Self { per_second: u32::MAX, burst: u32::MAX };
 }
 
 /// Why a connection was not let in.
@@ -56,14 +104,24 @@ pub enum Refusal {
     ConnectionsPerAddress,
     /// [`Limits::half_open_per_address`].
     HalfOpenPerAddress,
-    /// The process has no descriptor left; raise `ulimit -n`.
+    /// The process has no descriptor left, but for [`Limits::spare_descriptors`]; raise `ulimit -n`.
     Descriptors,
+    /// [`Limits::connection_rate`], and no patience or no place to wait.
+    ConnectionRate,
+    /// The shards lag ([`Limits::lag`]) for too long.
+    Overload,
 }
 
 impl Refusal {
     /// All of them, in the order in which [`Stats::refused`](crate::Stats::refused) counts.
-    pub const ALL: [Self; 4] =
-        [Self::Connections, Self::ConnectionsPerAddress, Self::HalfOpenPerAddress, Self::Descriptors];
+    pub const ALL: [Self; 6] = [
+        Self::Connections,
+        Self::ConnectionsPerAddress,
+        Self::HalfOpenPerAddress,
+        Self::Descriptors,
+        Self::ConnectionRate,
+        Self::Overload,
+    ];
 
     /// A short name for a metric's label.
     #[must_use]
@@ -73,127 +131,8 @@ impl Refusal {
             Self::ConnectionsPerAddress => "connections_per_address",
             Self::HalfOpenPerAddress => "half_open_per_address",
             Self::Descriptors => "descriptors",
+            Self::ConnectionRate => "connection_rate",
+            Self::Overload => "overload",
         }
     }
 }
-
-/// What the limits per address count by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum AddressKey {
-    V4(Ipv4Addr),
-    /// The first 64 bits: whoever has one address of a /64 has them all.
-    V6(u64),
-}
-
-impl From<IpAddr> for AddressKey {
-    fn from(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            IpAddr::V4(address) => Self::V4(address),
-            IpAddr::V6(address) => Self::V6((address.to_bits() >> 64) as u64),
-        }
-    }
-}
-
-#[derive(Default)]
-struct Count {
-    open: usize,
-    half_open: usize,
-}
-
-#[derive(Default)]
-struct Counts {
-    all: Count,
-    by_address: HashMap<AddressKey, Count>,
-}
-
-/// Counts connections and says who may come in.
-pub(crate) struct Admission {
-    connections: usize,
-    connections_per_address: usize,
-    half_open: usize,
-    half_open_per_address: usize,
-    counts: Mutex<Counts>,
-}
-
-impl Admission {
-    pub(crate) fn new(limits: &Limits) -> Arc<Self> {
-        Arc::new(Self {
-            connections: limits.connections,
-            connections_per_address: limits.connections_per_address,
-            half_open: limits.half_open,
-            half_open_per_address: limits.half_open_per_address,
-            counts: Mutex::default(),
-        })
-    }
-
-    /// Whether another handshake may begin; if not, the listener waits.
-    pub(crate) fn has_room(&self) -> bool {
-        self.counts().all.half_open < self.half_open
-    }
-
-    /// Counts a new connection, for as long as the permit lives, or says what forbids it.
-    pub(crate) fn admit(self: &Arc<Self>, address: IpAddr) -> Result<Permit, Refusal> {
-        let key = AddressKey::from(address);
-        let mut counts = self.counts();
-        if counts.all.open >= self.connections {
-            return Err(Refusal::Connections);
-        }
-        let (open, half_open) = counts.by_address.get(&key).map_or((0, 0), |own| (own.open, own.half_open));
-        if open >= self.connections_per_address {
-            return Err(Refusal::ConnectionsPerAddress);
-        }
-        if half_open >= self.half_open_per_address {
-            return Err(Refusal::HalfOpenPerAddress);
-        }
-        let Counts { all, by_address } = &mut *counts;
-        for count in [all, by_address.entry(key).or_default()] {
-            count.open += 1;
-            count.half_open += 1;
-        }
-        Ok(Permit { admission: Arc::clone(self), key, half_open: true })
-    }
-
-    // A panic elsewhere leaves plain counts behind, which are still right to within one.
-    fn counts(&self) -> MutexGuard<'_, Counts> {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// One connection's place in the counts; dropping it gives the place back.
-pub(crate) struct Permit {
-    admission: Arc<Admission>,
-    key: AddressKey,
-    half_open: bool,
-}
-
-impl Permit {
-    /// The handshake is done.
-    pub(crate) fn established(&mut self) {
-        if !std::mem::take(&mut self.half_open) {
-            return;
-        }
-        let mut counts = self.admission.counts();
-        let Counts { all, by_address } = &mut *counts;
-        all.half_open -= 1;
-        by_address.entry(self.key).and_modify(|own| own.half_open -= 1);
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.established();
-        let mut counts = self.admission.counts();
-        let Counts { all, by_address } = &mut *counts;
-        all.open -= 1;
-        if let Entry::Occupied(mut own) = by_address.entry(self.key) {
-            own.get_mut().open -= 1;
-            if own.get().open == 0 {
-                debug_assert_eq!(own.get().half_open, 0);
-                own.remove();
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -37,6 +37,8 @@ const WRITE_EARLY: usize = 128 * 1024;
 const HANDSHAKES: u32 = 4;
 /// Connections taken from the acceptor in one turn.
 const NEW_SOCKETS: usize = 64;
+/// Connections that the system tells about in one turn.
+const EVENTS: usize = 256;
 /// Commands served before the connections have their turn again.
 const COMMANDS: usize = 256;
 
@@ -84,7 +86,7 @@ impl<H: Handler> Shard<H> {
 
     /// Serves until told to stop, then closes every connection in good order.
     pub(crate) fn run(mut self, mut poll: Poll) {
-        let mut events = Events::with_capacity(256);
+        let mut events = Events::with_capacity(EVENTS);
         while !self.is_stopping() && self.turn(&mut poll, &mut events) {}
         self.begin_end();
         // Every connection has a deadline for its lingering, so this comes to an end.
@@ -121,8 +123,14 @@ impl<H: Handler> Shard<H> {
             tracing::error!(%error, "a shard cannot wait for its connections and stops");
             return false;
         }
+        let board = Arc::clone(&self.board);
+        let shown = &board.shards[usize::from(self.table.shard)];
+        shown.begin_round(board.now());
         self.table.desk.clock.update();
         self.serve(events.iter().filter(|event| event.token() != BELL).map(Ready::from));
+        if events.iter().count() < EVENTS {
+            shown.end_round(board.now());
+        }
         true
     }
 
@@ -429,6 +437,9 @@ impl<H: Handler> Shard<H> {
         if !lingered {
             desk.stats.closed[why.index()] += 1;
             tracing::debug!(%id, reason = why.label(), "{why}");
+            if connection.was_useless(&why) {
+                connection.permit.failed();
+            }
         }
         let Some(conn) = take_session(connection) else {
             desk.stats.handshakes_failed += u64::from(!lingered);
@@ -502,7 +513,8 @@ fn serve_next<H: Handler>(
     desk: &mut Desk,
     input: &mut &mut [u8],
 ) -> Result<Step, Close> {
-    let Connection { peer, state: State::Open(session), inbox, last_frame, frame_began, .. } = connection
+    let Connection { peer, state: State::Open(session), inbox, last_frame, frame_began, proven, .. } =
+        connection
     else {
         return Ok(Step::Done);
     };
@@ -516,6 +528,7 @@ fn serve_next<H: Handler>(
         Opened::Frame { frame, consumed } => {
             desk.stats.frames_in += 1;
             *last_frame = desk.clock.tick;
+            *proven = true;
             let mut link = Link { id, peer: *peer, sealer, wishes, desk };
             if let Err(why) = handler.frame(conn, &mut link, frame) {
                 link.close_after_flush(why);

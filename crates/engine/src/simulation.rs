@@ -14,10 +14,10 @@ pub(crate) use pipe::{Pipe, ServerEnd};
 
 use {
     crate::{
-        EngineConfig, Handler, Refusal, ShardHandle, Stats,
+        EngineConfig, Handler, Limits, Refusal, ShardHandle, Stats,
         accept::Admitted,
+        admission::{Admission, nanos},
         handle::queues,
-        limits::Admission,
         link::{Clock, Desk, Rules},
         shard::{BELL, Shard},
         socket::{Ready, Socket},
@@ -30,7 +30,7 @@ use {
         io,
         net::SocketAddr,
         sync::{Arc, Mutex, atomic::Ordering::AcqRel},
-        time::Instant,
+        time::{Duration, Instant},
     },
 };
 
@@ -49,6 +49,7 @@ pub struct VirtualShard<H: Handler> {
     handle: ShardHandle<H::Command>,
     sockets: Sender<Admitted>,
     admission: Arc<Admission>,
+    start: Instant,
     board: Arc<Board>,
     pipes: Vec<Arc<Mutex<Pipe>>>,
     order: StdRng,
@@ -86,11 +87,14 @@ impl<H: Handler> VirtualShard<H> {
         let keys = StdRng::from_rng(&mut order).map_err(io::Error::other)?;
         let identity = Arc::clone(&config.identity);
         let shard = Shard::new(index, handler, inlet, desk, keys, identity, Arc::clone(&board));
+        // Nobody can be made to wait here.
+        let limits = Limits { patience: Duration::ZERO, ..config.limits.clone() };
         Ok(Self {
             shard,
             handle,
             sockets,
-            admission: Admission::new(&config.limits),
+            admission: Admission::new(&limits, usize::MAX),
+            start: at.instant,
             board,
             pipes: Vec::new(),
             order,
@@ -110,13 +114,15 @@ impl<H: Handler> VirtualShard<H> {
     /// Lets a connection in, as the acceptor does.
     ///
     /// # Errors
-    /// What a limit forbids. A full house of handshakes, for which the real acceptor waits, is told as
-    /// [`Refusal::HalfOpenPerAddress`].
+    /// What a limit forbids. The real acceptor makes connections wait that come too fast, and waits itself
+    /// while all handshakes that may be under way are; here they are refused at once.
     pub fn connect(&mut self, peer: SocketAddr) -> Result<VirtualSocket, Refusal> {
         if !self.admission.has_room() {
             return Err(Refusal::HalfOpenPerAddress);
         }
-        let permit = self.admission.admit(peer.ip()).inspect_err(|refusal| self.board.refuse(*refusal))?;
+        let now = nanos(self.last_turn.instant.saturating_duration_since(self.start));
+        let admitted = self.admission.admit(peer.ip(), now);
+        let (permit, _) = admitted.inspect_err(|refusal| self.board.refuse(*refusal))?;
         let pipe = Arc::new(Mutex::new(Pipe::new(self.send_buffer)));
         let socket = Socket::Virtual(ServerEnd::new(Arc::clone(&pipe)));
         self.board.shards[usize::from(self.index)].assigned.fetch_add(1, AcqRel);

@@ -1,10 +1,17 @@
 //! Counters of the engine, written by one thread each and read by any.
 
 use {
-    crate::{close::Close, limits::Refusal},
-    std::sync::{
-        Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    crate::{
+        admission::{bucket::Nanos, nanos},
+        close::Close,
+        limits::Refusal,
+    },
+    std::{
+        sync::{
+            Arc,
+            atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+        },
+        time::Instant,
     },
 };
 
@@ -79,9 +86,34 @@ pub(crate) struct Published {
     closed: [AtomicU64; Close::LABELS.len()],
     /// Connections given to this shard and not ended: what the acceptor balances by.
     pub(crate) assigned: AtomicUsize,
+    /// When the round under way began, in nanoseconds of the board; 0 between two.
+    round_began: AtomicU64,
+    /// How long the last whole round took.
+    last_round: AtomicU64,
 }
 
 impl Published {
+    /// The shard has been told who has something to say now. A round lasts until all of them are served.
+    pub(crate) fn begin_round(&self, now: Nanos) {
+        if self.round_began.load(Relaxed) == 0 {
+            self.round_began.store(now.max(1), Relaxed);
+        }
+    }
+
+    /// Everybody is served.
+    pub(crate) fn end_round(&self, now: Nanos) {
+        let began = self.round_began.swap(0, Relaxed);
+        self.last_round.store(now.saturating_sub(began), Relaxed);
+    }
+
+    /// How long a connection that has something to say waits for this shard.
+    pub(crate) fn lag(&self, now: Nanos) -> Nanos {
+        match self.round_began.load(Relaxed) {
+            0 => 0,
+            began => now.saturating_sub(began).max(self.last_round.load(Relaxed)),
+        }
+    }
+
     pub(crate) fn publish(&self, stats: &Stats) {
         self.accepted.store(stats.accepted, Relaxed);
         self.open.store(stats.open, Relaxed);
@@ -117,6 +149,7 @@ impl Published {
 
 /// All counters of an engine.
 pub(crate) struct Board {
+    start: Instant,
     pub(crate) shards: Vec<Published>,
     pub(crate) refused: [AtomicU64; Refusal::ALL.len()],
 }
@@ -124,7 +157,11 @@ pub(crate) struct Board {
 impl Board {
     pub(crate) fn new(shards: u16) -> Arc<Self> {
         let shards = (0..shards).map(|_| Published::default()).collect();
-        Arc::new(Self { shards, refused: Default::default() })
+        Arc::new(Self { start: Instant::now(), shards, refused: Default::default() })
+    }
+
+    pub(crate) fn now(&self) -> Nanos {
+        nanos(self.start.elapsed())
     }
 
     pub(crate) fn refuse(&self, why: Refusal) {

@@ -248,6 +248,7 @@ fn half_open_connections_wait_or_are_refused() {
         short(config);
         config.limits.half_open = 4;
         config.limits.half_open_per_address = 3;
+        config.limits.patience = Duration::ZERO;
         config.timeouts.handshake = Duration::from_secs(3600);
     });
     let idle: Vec<_> = (0..3).map(|_| TcpStream::connect(server.address()).unwrap()).collect();
@@ -272,7 +273,7 @@ fn half_open_connections_wait_or_are_refused() {
         drop(idle);
         waiting.join().unwrap();
     });
-    assert_eq!(server.engine.stats().read().refused, [0; 4]);
+    assert_eq!(server.engine.stats().read().refused, [0; Refusal::ALL.len()]);
 }
 
 // proves: CM-16
@@ -311,4 +312,46 @@ fn ends_of_the_stream_are_told_apart() {
     raw.socket.write_all(&sealed[..30]).unwrap();
     raw.socket.shutdown(Shutdown::Write).unwrap();
     assert_eq!(server.next_closed(), "peer_mid_frame");
+}
+
+#[test]
+fn connections_that_come_too_fast_wait_and_then_are_refused() {
+    let server = serve(|config| {
+        short(config);
+        config.limits.connection_rate = engine::Rate { per_second: 2, burst: 2 };
+        config.limits.patience = Duration::from_millis(600);
+    });
+    // Two at once, and one more that waits a moment: served late, but served.
+    let mut crowd: Vec<_> = (0..3).map(|_| TcpStream::connect(server.address()).unwrap()).collect();
+    server.wait_for_stats("three are in", |stats| stats.accepted == 3);
+    // Twenty at once are more than anybody has patience with.
+    crowd.extend((0..20).map(|_| TcpStream::connect(server.address()).unwrap()));
+    server.wait_for_stats("most are refused", |stats| stats.refused_for(Refusal::ConnectionRate) >= 10);
+    drop(crowd);
+    wait_for("somebody is let in again", || {
+        let late = Client::connect(&[server.address()], &server.client_config());
+        late.map(|mut late| echo(&mut late, b"later it works")).is_ok()
+    });
+}
+
+#[test]
+fn handshakes_that_fail_cost_more_than_good_ones() {
+    let server = serve(|config| {
+        short(config);
+        config.limits.connection_rate = engine::Rate { per_second: 1, burst: 40 };
+        config.limits.failure_cost = 20;
+        config.limits.patience = Duration::ZERO;
+    });
+    for _ in 0..10 {
+        echo(&mut server.client(), b"good ones cost one each");
+    }
+    for count in 1..=2 {
+        let mut socket = TcpStream::connect(server.address()).unwrap();
+        socket.write_all(b"GET / HTTP/1.1\r\nHost: pool\r\n\r\n").unwrap();
+        assert!(closes(&mut socket));
+        server.wait_for_stats("it is counted", |stats| stats.closed_for("not_noise") == count);
+    }
+    let mut refused = TcpStream::connect(server.address()).unwrap();
+    assert!(closes(&mut refused));
+    server.wait_for_stats("refused", |stats| stats.refused_for(Refusal::ConnectionRate) == 1);
 }
