@@ -16,7 +16,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bitcoin::{Amount, Block, BlockHash, ScriptBuf, Transaction, Txid, block::Header, consensus};
 use clap::Parser;
-use engine::EngineConfig;
+use engine::{EngineConfig, Rate};
 use ledger::{Ledger, Params};
 use node::devchain::{Devchain, DevchainConfig, solve, system_clock};
 use node::{BlockInfo, Chain, Node, NodeError, NodeStatus, Stop, Submitted, Template, TemplateId, Tip};
@@ -127,6 +127,8 @@ fn engine_config(arguments: &Arguments, identity: Arc<Identity>) -> EngineConfig
     config.shards = arguments.shards;
     config.limits.connections_per_address = config.limits.connections;
     config.limits.half_open_per_address = config.limits.half_open;
+    // All the load comes from one address.
+    config.limits.connection_rate = Rate::UNLIMITED;
     config
 }
 
