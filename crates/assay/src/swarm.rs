@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use ::swarm::{ChurnPlan, FanoutPlan, Fleet, IdlePlan, LocalAddresses, SwarmError, ThroughputPlan};
+use ::swarm::{Attack, ChurnPlan, FanoutPlan, Fleet, HostilePlan, IdlePlan, LocalAddresses, SwarmError, ThroughputPlan};
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use device::{ChannelKind, PoolAddress};
@@ -28,6 +28,8 @@ enum Question {
     Fanout(Fanout),
     /// Let connections come and go beside others that submit shares; see whether memory and descriptors stay flat.
     Churn(Churn),
+    /// Misbehave in every way there is beside good devices; see what these notice. For your own pool's defences.
+    Hostile(Hostile),
 }
 
 #[derive(Args)]
@@ -158,6 +160,53 @@ struct Churn {
     sample: Option<u64>,
 }
 
+#[derive(Args)]
+struct Hostile {
+    /// --connections are good devices.
+    #[command(flatten)]
+    clients: Clients,
+    /// An attack, perhaps with its rate a second and its connections; may be given several times [default: all].
+    #[arg(long = "attack", value_name = "KIND[:RATE[:CONNECTIONS]]")]
+    attacks: Vec<Attack>,
+    /// Strength of all attacks in percent of their usual rates, unless some are chosen with --attack.
+    #[arg(long, value_name = "PERCENT", default_value_t = 100, conflicts_with = "attacks")]
+    strength: u64,
+    /// One attack after the other, with calm between, instead of all together.
+    #[arg(long)]
+    separately: bool,
+    /// How long an attack lasts while the good devices are measured.
+    #[arg(long, default_value_t = 10)]
+    seconds: u64,
+    /// Seconds that the good devices are measured before and after.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    calm: u64,
+    /// Shares a second over all good devices.
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    rate: u64,
+    /// Where attackers come from, in turn [default: 127.66.0.1-127.66.0.8 if the pool is on loopback].
+    #[arg(long, value_name = "ADDRESS")]
+    attack_address: Vec<LocalAddresses>,
+    /// Attack a pool that is neither on this machine nor in a private network.
+    #[arg(long)]
+    yes_it_is_mine: bool,
+}
+
+impl Hostile {
+    fn plan(self) -> (HostilePlan, Clients) {
+        let attacks = if self.attacks.is_empty() { Attack::all(self.strength) } else { self.attacks };
+        let plan = HostilePlan {
+            attacks,
+            separately: self.separately,
+            run: Duration::from_secs(self.seconds),
+            calm: Duration::from_secs(self.calm),
+            rate: self.rate,
+            from: self.attack_address.into_iter().flat_map(|addresses| addresses.0).collect(),
+            yes_it_is_mine: self.yes_it_is_mine,
+        };
+        (plan, self.clients)
+    }
+}
+
 impl Clients {
     fn fleet(self) -> (Fleet, bool) {
         let fleet = Fleet {
@@ -222,6 +271,11 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
             let (run, sample) = (Duration::from_secs(seconds), sample.map(Duration::from_secs));
             let plan = ChurnPlan { run, transient, reconnects, rate, sample };
             show(::swarm::churn(&fleet, &plan, &stopped), json)
+        }
+        Question::Hostile(arguments) => {
+            let (plan, clients) = arguments.plan();
+            let (fleet, json) = clients.fleet();
+            show(::swarm::hostile(&fleet, &plan, &stopped), json)
         }
     }
 }

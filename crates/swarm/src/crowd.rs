@@ -1,6 +1,7 @@
 //! All connections of a run, and the threads that serve them.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -28,6 +29,8 @@ struct Thread {
 pub(crate) struct Crowd {
     pub fleet: Arc<Fleet>,
     pub board: Arc<Board>,
+    /// Of the pool.
+    pub address: SocketAddr,
     threads: Vec<Thread>,
 }
 
@@ -55,7 +58,7 @@ impl Crowd {
                 .map_err(SwarmError::Thread)?;
             threads.push(Thread { orders: sender, waker, handle: Some(handle) });
         }
-        Ok(Self { fleet, board, threads })
+        Ok(Self { fleet, board, address, threads })
     }
 
     /// Gives every worker an order of its own, and waits until all have taken it.

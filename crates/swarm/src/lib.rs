@@ -1,10 +1,11 @@
-//! Load for Stratum V2 pools, ours or anybody's: many connections with many channels each, and four questions.
+//! Load for Stratum V2 pools, ours or anybody's: many connections with many channels each, and five questions.
 //!
 //! * [`throughput`](fn@throughput): how many valid shares does the pool take, what does one cost it, and how long is
 //!   one unanswered? The shares are found before the measured run, so that the run measures the pool.
 //! * [`idle`](fn@idle): how fast are connections set up, and how much memory does one take, also after reconnects?
 //! * [`fanout`](fn@fanout): how long does a new block take to reach the first, the middle and the last client?
 //! * [`churn`](fn@churn): do the pool's memory and descriptors stay what they are while connections come and go?
+//! * [`hostile`](fn@hostile): what do good devices notice while others misbehave in every way there is?
 //!
 //! From the inside out: `link` is a socket with its encryption, `session` the protocol on it, `submitter` the shares
 //! of a channel, `worker` a thread that serves thousands of connections, `crowd` all of the workers, and each question
@@ -15,6 +16,7 @@ mod churn;
 mod crowd;
 mod fanout;
 mod histogram;
+mod hostile;
 mod idle;
 mod link;
 mod outstanding;
@@ -31,14 +33,16 @@ mod worker;
 pub use churn::churn;
 pub use fanout::fanout;
 pub use histogram::{Histogram, nearest_rank};
+pub use hostile::{Attack, AttackError, AttackKind, hostile};
 pub use idle::idle;
 pub use plan::{
-    ChurnPlan, FanoutPlan, Fleet, IdlePlan, LocalAddresses, LocalAddressesError, PlanError, ThroughputPlan,
+    ChurnPlan, FanoutPlan, Fleet, HostilePlan, IdlePlan, LocalAddresses, LocalAddressesError, PlanError,
+    ThroughputPlan,
 };
 pub use process::{CpuTime, ProcessError, cpu_time, descriptors, resident_bytes};
 pub use report::{
-    BlockReport, ChurnReport, Client, FanoutReport, IdleReport, Sample, ServerCost, SetUp, Shares,
-    ThroughputReport, Trend, Watched, WaveReport,
+    Assault, AttackReport, BlockReport, ChurnReport, Client, Effect, FanoutReport, HostileReport, IdleReport,
+    Phase, Sample, ServerCost, SetUp, Shares, ThroughputReport, Trend, Watched, WaveReport,
 };
 pub use throughput::throughput;
 

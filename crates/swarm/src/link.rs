@@ -48,7 +48,7 @@ pub(crate) enum Lost {
 }
 
 impl Lost {
-    fn connecting(error: &io::Error) -> Self {
+    pub(crate) fn connecting(error: &io::Error) -> Self {
         match error.kind() {
             ErrorKind::AddrNotAvailable | ErrorKind::AddrInUse => Self::Ports,
             // EMFILE and ENFILE have no kind of their own.
@@ -88,6 +88,13 @@ pub(crate) struct Outbox<'a> {
 impl Outbox<'_> {
     pub(crate) fn send<'m>(&mut self, message: &impl Message<'m>) -> Result<(), Lost> {
         Ok(self.sealer.seal_message(message, self.bytes)?)
+    }
+}
+
+impl Outbox<'_> {
+    /// … of a kind that this crate knows nothing of.
+    pub(crate) fn send_frame(&mut self, frame: Frame<'_>) -> Result<(), Lost> {
+        Ok(self.sealer.seal(frame, None, self.bytes)?)
     }
 }
 
@@ -274,7 +281,8 @@ fn keep(buffer: &mut Vec<u8>, bytes: &[u8]) {
     }
 }
 
-fn begin(to: SocketAddr, from: Option<IpAddr>) -> io::Result<TcpStream> {
+/// Begins to connect.
+pub(crate) fn begin(to: SocketAddr, from: Option<IpAddr>) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     socket.set_tcp_nodelay(true)?;

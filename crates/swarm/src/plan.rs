@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use device::{ChannelKind, PoolAddress};
 
+use crate::hostile::Attack;
 use crate::process;
 
 /// Descriptors for everything that is not a connection.
@@ -273,6 +274,56 @@ impl ChurnPlan {
     }
 }
 
+/// [`hostile`](fn@crate::hostile): good devices, and others.
+#[derive(Clone, Debug)]
+pub struct HostilePlan {
+    /// What others do.
+    pub attacks: Vec<Attack>,
+    /// One attack after the other instead of all together.
+    pub separately: bool,
+    /// How long the good devices are measured during an attack.
+    pub run: Duration,
+    /// … and before and after.
+    pub calm: Duration,
+    /// Shares a second, over all good devices.
+    pub rate: u64,
+    /// Where attackers come from, in turn; empty: on loopback addresses of their own, or the system's choice.
+    pub from: Vec<IpAddr>,
+    /// The pool may be anywhere.
+    pub yes_it_is_mine: bool,
+}
+
+impl Default for HostilePlan {
+    fn default() -> Self {
+        Self {
+            attacks: Attack::all(100),
+            separately: false,
+            run: Duration::from_secs(10),
+            calm: Duration::from_secs(10),
+            rate: 1000,
+            from: Vec::new(),
+            yes_it_is_mine: false,
+        }
+    }
+}
+
+impl HostilePlan {
+    /// Whether this can be done.
+    pub fn check(&self, fleet: &Fleet) -> Result<(), PlanError> {
+        let attackers = self.attacks.iter().map(|attack| attack.connections);
+        fleet.check_beside(attackers.sum())?;
+        let range = |flag, value: u64, min: u64, max: u64| {
+            let fits = (min..=max).contains(&value);
+            if fits { Ok(()) } else { Err(PlanError::Range { flag, value, min, max }) }
+        };
+        range("--channels", fleet.channels as u64, 1, 65_535)?;
+        range("--rate", self.rate, 1, 1_000_000)?;
+        range("--seconds", self.run.as_secs(), 1, 3600)?;
+        range("--calm", self.calm.as_secs(), 1, 3600)?;
+        range("--attack", self.attacks.len() as u64, 1, 100)
+    }
+}
+
 /// Why a plan cannot be carried out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
@@ -296,6 +347,11 @@ pub enum PlanError {
         /// That are possible.
         max: usize,
     },
+    /// Somebody else's pool, perhaps.
+    #[error(
+        "the pool at {0} is neither on this machine nor in a private network; attack it with --yes-it-is-mine if it is yours"
+    )]
+    NotMine(IpAddr),
     /// A user name that does not fit its field.
     #[error("--user has {0} bytes; at most 255 fit the protocol")]
     User(usize),

@@ -2,6 +2,7 @@
 //! name.
 
 mod churn;
+mod hostile;
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
@@ -16,6 +17,7 @@ use crate::plan::Fleet;
 use crate::process::{self, CpuTime};
 
 pub use churn::{ChurnReport, Sample, Shares, Trend, Watched};
+pub use hostile::{Assault, AttackReport, Effect, HostileReport, Phase};
 
 /// The clients of a run.
 #[derive(Clone, Debug, Serialize)]

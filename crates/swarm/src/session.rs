@@ -113,8 +113,12 @@ impl Session {
         self.channels.len()
     }
 
-    pub(crate) fn channel_ids(&self) -> Vec<u32> {
-        self.channels.iter().map(|channel| channel.id).collect()
+    pub(crate) fn channel_ids(&self) -> impl Iterator<Item = u32> {
+        self.channels.iter().map(|channel| channel.id)
+    }
+
+    pub(crate) fn user(&self) -> &str {
+        &self.user
     }
 
     /// Asks for channels until there are so many.
@@ -433,6 +437,13 @@ impl Session {
             self.queue.pop();
         }
         Ok(false)
+    }
+
+    /// The run is over, but not what was prepared. Counts it for the next one.
+    pub(crate) fn forget_unanswered(&mut self, tally: &mut Tally) {
+        for submitter in self.channels.iter_mut().filter_map(|channel| channel.submitter.as_mut()) {
+            submitter.forget_unanswered(tally);
+        }
     }
 
     /// The connection is gone.

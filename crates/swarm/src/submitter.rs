@@ -227,6 +227,27 @@ impl Submitter {
         tally.last_answer = Some(now);
     }
 
+    /// A valid share that does not count as submitted; on a standard channel.
+    pub(crate) fn draw(&mut self, channel_id: u32, tally: &mut Tally) -> Option<SubmitSharesStandard> {
+        self.find(tally);
+        let stock = self.stock.as_mut()?;
+        let (share, job_id) = (stock.take()?, stock.job_id);
+        tally.left -= 1;
+        let (nonce, ntime, version) = (share.nonce, share.ntime, share.version);
+        Some(SubmitSharesStandard { channel_id, sequence_number: 0, job_id, nonce, ntime, version })
+    }
+
+    /// The first time that a header of the current job may have.
+    pub(crate) fn first_ntime(&self) -> Option<u32> {
+        Some(*self.model.active()?.ntimes(0).start())
+    }
+
+    /// Nothing that was submitted will be answered; what was prepared is counted for the next run.
+    pub(crate) fn forget_unanswered(&mut self, tally: &mut Tally) {
+        self.outstanding.abandon();
+        tally.left += self.stock.as_ref().map_or(0, Stock::left);
+    }
+
     /// The channel or its connection is gone.
     pub(crate) fn abandon(&mut self, tally: &mut Tally) {
         let waiting = u64::from(self.outstanding.abandon());

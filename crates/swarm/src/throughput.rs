@@ -99,7 +99,7 @@ pub(crate) fn name(ended: Option<Ended>) -> &'static str {
     }
 }
 
-struct PreparedShares {
+pub(crate) struct PreparedShares {
     shares: u64,
     wanted: u64,
     /// Of one share.
@@ -108,7 +108,7 @@ struct PreparedShares {
 }
 
 /// Finds shares and hands them to their channels.
-fn stock_up(
+pub(crate) fn stock_up(
     crowd: &Crowd,
     plan: &ThroughputPlan,
     stopped: Stopped<'_>,

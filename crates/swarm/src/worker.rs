@@ -489,7 +489,15 @@ impl Worker {
         tally.ended = run.ended();
         tally.cpu = process::own_thread_time().saturating_sub(run.cpu_before);
         tally.writes = self.scratch.writes - run.writes_before;
-        self.run = None;
+        let endless = self.run.take().is_some_and(|run| run.order.endless);
+        if endless {
+            // What was prepared is for the next run.
+            for connection in self.connections.iter_mut().flatten() {
+                connection.session.forget_unanswered(&mut self.tally);
+            }
+            self.board.books().tallies.push(tally);
+            return;
+        }
         // Shares that are left or unanswered are this run's; nothing may be counted against another one.
         let mut rest = Tally { left: tally.left, outstanding: tally.outstanding, ..Tally::default() };
         for connection in self.connections.iter_mut().flatten() {
@@ -530,7 +538,7 @@ fn from_address(addresses: &[IpAddr], number: usize) -> Option<IpAddr> {
 }
 
 /// A payout key whose secret nobody knows: load earns nothing for anybody.
-fn nobody() -> String {
+pub(crate) fn nobody() -> String {
     loop {
         let mut bytes = [0; 32];
         rand::thread_rng().fill_bytes(&mut bytes);

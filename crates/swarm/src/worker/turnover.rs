@@ -155,7 +155,7 @@ impl Worker {
         match manner {
             Manner::SharesUnderWay => self.submit_last(connection)?,
             Manner::Polite | Manner::MidFrame => {
-                let ids = connection.session.channel_ids();
+                let ids: Vec<u32> = connection.session.channel_ids().collect();
                 let Some(mut outbox) = connection.link.outbox(&mut self.scratch.output) else {
                     return Ok(());
                 };

@@ -5,5 +5,6 @@ mod rig;
 mod churn;
 mod errors;
 mod fanout;
+mod hostile;
 mod idle;
 mod throughput;
