@@ -17,6 +17,8 @@ pub use state::{Applied, Assignment, EpochInfo, EpochState, State, Tables, Total
 pub use store::{Store, StoreError};
 pub use units::{Epoch, Msats, Sats};
 pub use verify::{Fault, Report, verify};
+#[cfg(feature = "simulation")]
+pub use writer::simulation;
 pub use writer::{
     BlockCounts, EpochCounts, Ledger, LedgerError, LedgerHandle, OpenError, Options, Receipt, Summary,
 };

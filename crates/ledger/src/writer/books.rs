@@ -30,7 +30,7 @@ impl Books {
     }
 
     /// The books as a store has them: the tables, and the tail replayed.
-    pub(super) fn recover(store: &mut impl Store) -> Result<Option<Books>, StoreError> {
+    pub(super) fn recover(store: &mut impl Store, now: Instant) -> Result<Option<Books>, StoreError> {
         let Some(Recovered { tables, folded, tail }) = store.recover()? else { return Ok(None) };
         let state = State::restore(tables)?;
         let mut books = Books { state, head: folded, changes: Changes::default(), behind_since: None };
@@ -41,7 +41,7 @@ impl Books {
             let event = event.map_err(|source| StoreError::Row { row: row.sequence, source })?;
             let applied = books.state.apply(&event);
             let applied = applied.map_err(|source| StoreError::Replay { row: row.sequence, source })?;
-            books.note(&applied);
+            books.note(&applied, now);
         }
         Ok(Some(books))
     }
@@ -53,25 +53,26 @@ impl Books {
         event: &Event,
         rows: &mut Vec<Row>,
         fold: &mut bool,
+        now: Instant,
     ) -> Result<Receipt, LedgerError> {
         let applied = self.state.apply(event)?;
         if applied.changed {
             rows.push(Row::append(&mut self.head, event));
             *fold |= !matches!(event, Event::Credits(_)) || !applied.closed.is_empty();
-            self.note(&applied);
+            self.note(&applied, now);
         }
         Ok(Receipt { outcomes: applied.outcomes })
     }
 
-    fn note(&mut self, applied: &crate::Applied) {
+    fn note(&mut self, applied: &crate::Applied, now: Instant) {
         self.changes.note(applied);
-        self.behind_since.get_or_insert_with(Instant::now);
+        self.behind_since.get_or_insert(now);
     }
 
     /// Whether the tail is long or old enough to be folded.
-    pub(super) fn is_tail_long(&self, options: &Options) -> bool {
+    pub(super) fn is_tail_long(&self, options: &Options, now: Instant) -> bool {
         self.changes.tail_credits >= options.fold_rows
-            || self.behind_since.is_some_and(|since| since.elapsed() >= options.fold_age)
+            || self.behind_since.is_some_and(|since| now.duration_since(since) >= options.fold_age)
     }
 
     /// Makes rows durable. After an error these books are worthless, as they are ahead of the disk.

@@ -4,7 +4,7 @@ use super::{LedgerError, Running, Summary};
 use crate::{
     Batch, Block, BlockHash, ChainBlock, Event, FoundBlock, Outcome, Reader, Source, State, StoreError,
 };
-use crossbeam_channel::{Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 use std::{fmt, path::PathBuf};
 use work::{Ehash, Lease};
 
@@ -103,6 +103,9 @@ pub struct LedgerHandle {
     requests: Sender<Request>,
     running: Running,
     path: PathBuf,
+    /// Makes the writer work while somebody waits for it on the only thread there is.
+    #[cfg(feature = "simulation")]
+    pub(super) inline: Option<std::sync::Arc<dyn Fn() + Send + Sync>>,
 }
 
 impl fmt::Debug for LedgerHandle {
@@ -113,7 +116,13 @@ impl fmt::Debug for LedgerHandle {
 
 impl LedgerHandle {
     pub(super) fn new(requests: Sender<Request>, running: Running, path: PathBuf) -> LedgerHandle {
-        LedgerHandle { requests, running, path }
+        LedgerHandle {
+            requests,
+            running,
+            path,
+            #[cfg(feature = "simulation")]
+            inline: None,
+        }
     }
 
     /// Whether the writer is there: [`super::Ledger::is_running`].
@@ -162,7 +171,15 @@ impl LedgerHandle {
         let (sender, receiver) = bounded(1);
         // The receiver waits below, so this cannot fail.
         self.submit(event, move |result| drop(sender.send(result)));
-        receiver.recv().unwrap_or(Err(LedgerError::Stopped))
+        self.wait(&receiver)
+    }
+
+    fn wait<T>(&self, answer: &Receiver<Result<T, LedgerError>>) -> Result<T, LedgerError> {
+        #[cfg(feature = "simulation")]
+        if let Some(inline) = &self.inline {
+            inline();
+        }
+        answer.recv().unwrap_or(Err(LedgerError::Stopped))
     }
 
     /// Reports, and waits, that a block which pays the pool joined the chain.
@@ -216,6 +233,23 @@ impl LedgerHandle {
         Ok(blocks)
     }
 
+    /// What to compare with the chain after a restart: all blocks that it has not decided about, and those of the
+    /// `recent` highest that are in the pots, the highest first. Final ones are among them, as a deep reorganisation
+    /// must not pass unnoticed.
+    ///
+    /// # Errors
+    /// When the disk failed, or the ledger is closed.
+    pub fn blocks_to_check(&self, recent: usize) -> Result<Vec<Block>, LedgerError> {
+        self.ask(move |state| {
+            let mut blocks: Vec<&Block> = state.blocks().collect();
+            blocks.sort_by_key(|block| std::cmp::Reverse((block.height, block.hash)));
+            let wanted = blocks.into_iter().enumerate().filter(|(place, block)| {
+                block.status.is_unsettled() || (*place < recent && block.status.is_paid())
+            });
+            wanted.map(|(_, block)| block.clone()).collect()
+        })
+    }
+
     fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(&State) -> T + Send + 'static,
@@ -224,7 +258,7 @@ impl LedgerHandle {
         let ask = Box::new(move |state: Result<&State, LedgerError>| drop(sender.send(state.map(question))));
         // A request that cannot be sent is dropped, which the receiver notices.
         let _ = self.requests.send(Request::Ask(ask));
-        receiver.recv().unwrap_or(Err(LedgerError::Stopped))
+        self.wait(&receiver)
     }
 
     /// The books' sums after the last commit, from memory.

@@ -9,6 +9,8 @@
 
 mod books;
 mod handle;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 mod summary;
 
 #[cfg(test)]
@@ -131,34 +133,14 @@ impl Ledger {
     }
 
     fn start(
-        mut store: impl Store,
+        store: impl Store,
         path: PathBuf,
         params: Params,
         options: Options,
     ) -> Result<(Ledger, LedgerHandle), OpenError> {
-        let books = match Books::recover(&mut store)? {
-            Some(books) => books,
-            None => Books::create(&mut store, params)?,
-        };
-        // A change that is scheduled may stand in the configuration before it is in force.
-        let current = books.state.params_of(books.state.open_epoch());
-        if let (Some(difference), Some(_)) =
-            (current.difference(&params), books.state.params_scheduled().difference(&params))
-        {
-            return Err(OpenError::ParamsDiffer(difference));
-        }
-        tracing::info!(
-            rows = books.head.sequence,
-            epoch = books.state.open_epoch().get(),
-            "opened the ledger at {}",
-            path.display()
-        );
-        let running = Running { summary: Arc::new(Mutex::new(Summary::of(&books))), flag: Arc::default() };
-        running.flag.store(true, Ordering::Release);
-        let (requests, queue) = bounded(options.queue.max(1));
+        let (writer, running, requests) = Writer::open(store, params, options, Instant::now())?;
+        tracing::info!("opened the ledger at {}", path.display());
         let handle = LedgerHandle::new(requests.clone(), running.clone(), path);
-        let summary = Arc::clone(&running.summary);
-        let writer = Writer { store, books: Some(books), options, queue, summary, last_commit: None };
         let ends = EndOfWriter(running.clone());
         let run = move || {
             let _ends = ends;
@@ -251,6 +233,37 @@ struct Writer<S> {
 }
 
 impl<S: Store> Writer<S> {
+    /// Recovers or creates the books, and makes the queue.
+    fn open(
+        mut store: S,
+        params: Params,
+        options: Options,
+        now: Instant,
+    ) -> Result<(Self, Running, Sender<Request>), OpenError> {
+        let books = match Books::recover(&mut store, now)? {
+            Some(books) => books,
+            None => Books::create(&mut store, params)?,
+        };
+        // A change that is scheduled may stand in the configuration before it is in force.
+        let current = books.state.params_of(books.state.open_epoch());
+        if let (Some(difference), Some(_)) =
+            (current.difference(&params), books.state.params_scheduled().difference(&params))
+        {
+            return Err(OpenError::ParamsDiffer(difference));
+        }
+        tracing::debug!(
+            rows = books.head.sequence,
+            epoch = books.state.open_epoch().get(),
+            "books recovered"
+        );
+        let running = Running { summary: Arc::new(Mutex::new(Summary::of(&books))), flag: Arc::default() };
+        running.flag.store(true, Ordering::Release);
+        let (requests, queue) = bounded(options.queue.max(1));
+        let summary = Arc::clone(&running.summary);
+        let writer = Self { store, books: Some(books), options, queue, summary, last_commit: None };
+        Ok((writer, running, requests))
+    }
+
     fn run(mut self) -> Result<(), LedgerError> {
         loop {
             let group = match self.queue.recv_timeout(IDLE) {
@@ -261,7 +274,7 @@ impl<S: Store> Writer<S> {
                 }
                 Err(RecvTimeoutError::Disconnected) => break,
             };
-            if self.turn(group) {
+            if self.turn(group, Instant::now()) {
                 break;
             }
         }
@@ -279,8 +292,7 @@ impl<S: Store> Writer<S> {
 
     /// All that comes until the tick allows a commit: what waits already, if it does so now.
     fn gather(&self, first: Request) -> Vec<Request> {
-        let due = self.last_commit.and_then(|last| last.checked_add(self.options.tick));
-        let due = due.unwrap_or_else(Instant::now);
+        let due = self.due().unwrap_or_else(Instant::now);
         let mut group = vec![first];
         // Who closes the ledger does not wait for a tick.
         while group.len() < GROUP_MAX && !matches!(group.last(), Some(Request::Stop)) {
@@ -292,9 +304,14 @@ impl<S: Store> Writer<S> {
         group
     }
 
+    /// When the tick allows the next commit; at once if there was none yet.
+    fn due(&self) -> Option<Instant> {
+        self.last_commit.and_then(|last| last.checked_add(self.options.tick))
+    }
+
     /// One transaction. Returns whether to stop.
-    fn turn(&mut self, group: Vec<Request>) -> bool {
-        let mut books = match self.books.take().map_or_else(|| self.read_back(), Ok) {
+    fn turn(&mut self, group: Vec<Request>, now: Instant) -> bool {
+        let mut books = match self.books.take().map_or_else(|| self.read_back(now), Ok) {
             Ok(books) => books,
             Err(error) => return self.fail(group, error),
         };
@@ -303,7 +320,7 @@ impl<S: Store> Writer<S> {
         for request in group {
             match request {
                 Request::Event { event, done } => {
-                    let result = books.apply(&event, &mut rows, &mut fold);
+                    let result = books.apply(&event, &mut rows, &mut fold, now);
                     answers.push(Answer::Tell(done, result));
                 }
                 // Answered from the state after the group, as that is what will be durable.
@@ -311,9 +328,9 @@ impl<S: Store> Writer<S> {
                 Request::Stop => stop = true,
             }
         }
-        fold |= books.is_tail_long(&self.options);
+        fold |= books.is_tail_long(&self.options, now);
         if !rows.is_empty() {
-            self.last_commit = Some(Instant::now());
+            self.last_commit = Some(now);
         }
         if let Err(error) = books.commit(&mut self.store, &rows, fold) {
             let error = self.note_failure(error);
@@ -345,8 +362,8 @@ impl<S: Store> Writer<S> {
     }
 
     /// The books as the disk has them, after a commit that failed.
-    fn read_back(&mut self) -> Result<Books, StoreError> {
-        let books = Books::recover(&mut self.store)?;
+    fn read_back(&mut self, now: Instant) -> Result<Books, StoreError> {
+        let books = Books::recover(&mut self.store, now)?;
         books.ok_or_else(|| StoreError::Missing { path: "the journal".into() })
     }
 

@@ -334,14 +334,15 @@ fn books_are_read_back_from_any_transaction() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("ledger.sqlite");
     let mut store = SqliteStore::open(&path).unwrap();
-    assert!(Books::recover(&mut store).unwrap().is_none());
+    assert!(Books::recover(&mut store, Instant::now()).unwrap().is_none());
     let mut books = Books::create(&mut store, params).unwrap();
     let mut shadow = crate::State::create(params).unwrap();
     for _ in 0..300 {
         let (mut rows, mut fold) = (Vec::new(), rng.gen_bool(0.05));
         for _ in 0..rng.gen_range(1..4) {
             let event = random_event(&mut rng, &shadow);
-            let told = books.apply(&event, &mut rows, &mut fold).map_err(|error| error.to_string());
+            let told =
+                books.apply(&event, &mut rows, &mut fold, Instant::now()).map_err(|error| error.to_string());
             let want = shadow.apply(&event).map_err(|error| error.to_string());
             assert_eq!(told.map(|receipt| receipt.outcomes), want.map(|applied| applied.outcomes));
         }
@@ -349,7 +350,7 @@ fn books_are_read_back_from_any_transaction() {
         if rng.gen_bool(0.3) {
             drop((books, store));
             store = SqliteStore::open(&path).unwrap();
-            books = Books::recover(&mut store).unwrap().unwrap();
+            books = Books::recover(&mut store, Instant::now()).unwrap().unwrap();
             assert_eq!(books.state.tables(), shadow.tables());
         }
     }
