@@ -31,5 +31,5 @@ pub use {
     rpc::{RpcAuth, RpcConfig, RpcNode},
     stop::Stop,
     template::{Template, TemplateError, TemplateId, TemplateTx},
-    watch::{ChainEvent, Watch, WatchError},
+    watch::{ChainEvent, Polled, Watch, WatchError},
 };

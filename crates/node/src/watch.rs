@@ -37,6 +37,17 @@ pub enum ChainEvent {
     },
 }
 
+/// What [`Watch::poll`] found.
+#[derive(Clone, Debug)]
+pub enum Polled {
+    /// The chain has changed.
+    Event(ChainEvent),
+    /// The known block is the tip, or the chain is changing just now.
+    AtTip,
+    /// The node did not answer, or not well: ask again later.
+    Away(NodeError),
+}
+
 /// The chain cannot be followed from where it is known.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum WatchError {
@@ -92,14 +103,14 @@ impl Watch {
             if stop.is_stopped() {
                 return Ok(None);
             }
-            let step = match self.step() {
-                Ok(Step::Event(event)) => return Ok(Some(event)),
-                Ok(Step::Lost(error)) => return Err(error),
-                Ok(Step::AtTip) => {
+            let step = match self.poll() {
+                Ok(Polled::Event(event)) => return Ok(Some(event)),
+                Ok(Polled::AtTip) => {
                     let until = Instant::now() + slice_until(deadline, SLICE);
                     self.node.wait_tip(&self.known.hash, stop, until).map(drop)
                 }
-                Err(error) => Err(error),
+                Ok(Polled::Away(error)) => Err(error),
+                Err(lost) => return Err(lost),
             };
             if let Err(error) = step {
                 tracing::debug!(%error, "chain cannot be followed at present");
@@ -108,6 +119,19 @@ impl Watch {
             if has_passed(deadline) {
                 return Ok(None);
             }
+        }
+    }
+
+    /// The next event if there is one now, without waiting.
+    ///
+    /// # Errors
+    /// When the chain cannot be followed from where it is known.
+    pub fn poll(&mut self) -> Result<Polled, WatchError> {
+        match self.step() {
+            Ok(Step::Event(event)) => Ok(Polled::Event(event)),
+            Ok(Step::AtTip) => Ok(Polled::AtTip),
+            Ok(Step::Lost(error)) => Err(error),
+            Err(error) => Ok(Polled::Away(error)),
         }
     }
 

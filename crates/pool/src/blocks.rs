@@ -2,7 +2,6 @@
 
 mod kept;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -15,7 +14,8 @@ use tracing::{error, info, warn};
 
 use crate::stats::{BlockReport, PoolStats};
 use crate::update::Basis;
-use kept::KeptBlocks;
+pub(crate) use kept::DirShelf;
+pub use kept::Shelf;
 
 /// Blocks that may wait for the node. One takes milliseconds; more than a few mean that the node is gone.
 const QUEUE_LEN: usize = 1024;
@@ -50,28 +50,38 @@ pub(crate) struct BlockSubmitter {
     node: Arc<dyn Node>,
     ledger: LedgerHandle,
     stats: PoolStats,
-    kept: KeptBlocks,
+    /// Where blocks are kept until the node has judged them.
+    shelf: Box<dyn Shelf>,
+    solutions: Receiver<Solution>,
 }
 
 impl BlockSubmitter {
-    pub(crate) fn start(
+    pub(crate) fn new(
         node: Arc<dyn Node>,
         ledger: LedgerHandle,
         stats: PoolStats,
-        block_dir: Option<&Path>,
-    ) -> std::io::Result<(SolutionSender, JoinHandle<()>)> {
+        shelf: Box<dyn Shelf>,
+    ) -> (Self, SolutionSender) {
         let (sender, solutions) = bounded(QUEUE_LEN);
-        let submitter = Self { node, ledger, stats, kept: KeptBlocks::new(block_dir)? };
-        let thread =
-            std::thread::Builder::new().name("blocks".to_owned()).spawn(move || submitter.run(&solutions))?;
-        Ok((SolutionSender(sender), thread))
+        (Self { node, ledger, stats, shelf, solutions }, SolutionSender(sender))
     }
 
-    fn run(&self, solutions: &Receiver<Solution>) {
-        self.deliver_kept();
-        for solution in solutions {
+    pub(crate) fn start(self) -> std::io::Result<JoinHandle<()>> {
+        std::thread::Builder::new().name("blocks".to_owned()).spawn(move || {
+            self.deliver_kept();
+            for solution in &self.solutions {
+                self.submit(&solution);
+            }
+        })
+    }
+
+    /// Submits one solution if one waits.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn step(&self) -> bool {
+        self.solutions.try_recv().is_ok_and(|solution| {
             self.submit(&solution);
-        }
+            true
+        })
     }
 
     fn submit(&self, solution: &Solution) {
@@ -120,8 +130,8 @@ impl BlockSubmitter {
     }
 
     /// Hands in what a process before this one could not.
-    fn deliver_kept(&self) {
-        let blocks = self.kept.all().unwrap_or_else(|error| {
+    pub(crate) fn deliver_kept(&self) {
+        let blocks = self.shelf.all().unwrap_or_else(|error| {
             warn!(%error, "kept blocks cannot be read");
             Vec::new()
         });
@@ -139,13 +149,13 @@ impl BlockSubmitter {
     }
 
     fn keep(&self, hash: &BlockHash, block: &[u8]) {
-        if let Err(error) = self.kept.keep(hash, block) {
+        if let Err(error) = self.shelf.keep(hash, block) {
             warn!(block = %hash, %error, "found block not written to disk; it is in memory only");
         }
     }
 
     fn forget(&self, hash: &BlockHash) {
-        if let Err(error) = self.kept.forget(hash) {
+        if let Err(error) = self.shelf.forget(hash) {
             warn!(block = %hash, %error, "delivered block not removed from disk");
         }
     }

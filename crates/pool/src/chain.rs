@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bitcoin::hashes::Hash;
 use bitcoin::{Block, BlockHash, ScriptBuf};
-use ledger::{ChainBlock, LedgerError, LedgerHandle, Msats, StoreError};
+use ledger::{ChainBlock, LedgerError, LedgerHandle, Msats};
 use node::{ChainEvent, Node, NodeError, Stop, Tip, Watch, WatchError};
 use thiserror::Error;
 use tracing::{info, warn};
@@ -24,15 +24,13 @@ const RESCAN: u32 = 12;
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Error)]
-enum ChainError {
+pub(crate) enum ChainError {
     #[error("the node cannot tell the chain")]
     Node(#[from] NodeError),
     #[error("the chain cannot be followed")]
     Watch(#[from] WatchError),
     #[error("the ledger did not take a block")]
     Ledger(#[from] LedgerError),
-    #[error("the ledger cannot be read")]
-    Store(#[from] StoreError),
 }
 
 /// Follows the best chain from the last block that the ledger handled.
@@ -66,35 +64,40 @@ impl ChainFollower {
     }
 
     fn follow(&self) -> Result<(), ChainError> {
-        self.check_unsettled()?;
-        let start = self.starting_point()?;
-        let mut watch = Watch::from(Arc::clone(&self.node), start, LOOK_BACK);
-        if self.ledger.summary().tip.is_none() {
-            self.ledger.tip(start.height)?;
-        }
-        self.stats.set_chain_error(None);
+        let mut watch = self.begin()?;
         while let Some(event) = watch.next(&self.stop, None)? {
-            match event {
-                ChainEvent::Connected { height, hash } => self.connected(height, hash)?,
-                ChainEvent::Disconnected { height, hash } => {
-                    info!(height, block = %hash, "block left the chain");
-                    self.ledger.block_disconnected(ledger::BlockHash::from_bytes(hash.to_byte_array()))?;
-                    self.ledger.tip(height.saturating_sub(1))?;
-                }
-            }
+            self.book(event)?;
         }
         Ok(())
     }
 
-    /// Blocks that the ledger has on the chain, but the node no longer, left while nobody looked. Final ones are looked at,
-    /// too: a deep reorganisation must not pass unnoticed.
-    fn check_unsettled(&self) -> Result<(), ChainError> {
-        let mut blocks = self.ledger.unsettled_blocks()?;
-        let recent = self.ledger.reader()?.blocks(None, LOOK_BACK)?;
-        blocks.extend(recent.into_iter().filter(|block| block.status.is_paid()));
-        blocks.sort_by_key(|block| std::cmp::Reverse(block.height));
-        blocks.dedup_by_key(|block| block.hash);
-        for block in blocks {
+    /// Brings the ledger up to what the node tells now, and starts to watch from there.
+    pub(crate) fn begin(&self) -> Result<Watch, ChainError> {
+        self.check_known_blocks()?;
+        let start = self.starting_point()?;
+        if self.ledger.summary().tip.is_none() {
+            self.ledger.tip(start.height)?;
+        }
+        self.stats.set_chain_error(None);
+        Ok(Watch::from(Arc::clone(&self.node), start, LOOK_BACK))
+    }
+
+    /// Tells the ledger what happened to the chain.
+    pub(crate) fn book(&self, event: ChainEvent) -> Result<(), ChainError> {
+        match event {
+            ChainEvent::Connected { height, hash } => self.connected(height, hash),
+            ChainEvent::Disconnected { height, hash } => {
+                info!(height, block = %hash, "block left the chain");
+                self.ledger.block_disconnected(ledger::BlockHash::from_bytes(hash.to_byte_array()))?;
+                self.ledger.tip(height.saturating_sub(1))?;
+                Ok(())
+            }
+        }
+    }
+
+    /// Blocks that the ledger has on the chain, but the node no longer, left while nobody looked.
+    fn check_known_blocks(&self) -> Result<(), ChainError> {
+        for block in self.ledger.blocks_to_check(LOOK_BACK as usize)? {
             let info = self.node.block_info(&BlockHash::from_byte_array(block.hash.to_bytes()))?;
             if info.is_none_or(|info| info.confirmations.is_none()) {
                 self.ledger.block_disconnected(block.hash)?;

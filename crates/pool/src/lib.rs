@@ -8,13 +8,17 @@
 //!     └─chain events─▶ ChainFollower ──blocks, tips──────────────────────▶ ledger
 //! ```
 
+mod assembly;
 mod blocks;
 mod chain;
 mod config;
 mod pool;
 mod shard;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 mod stats;
 mod templates;
+mod ticks;
 mod update;
 
 pub use config::{ChannelLimits, MAX_TAG_LEN, PoolConfig};

@@ -7,21 +7,17 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::bounded;
 use engine::{Engine, EngineConfig, StatsReader};
-use ledger::{LedgerError, LedgerHandle, Source};
-use node::{Node, NodeError, NodeState, Stop};
+use ledger::{LedgerError, LedgerHandle};
+use node::{Node, NodeError, Stop};
 use thiserror::Error;
-use tracing::{info, warn};
-use work::PrefixSpace;
+use tracing::warn;
 
-use crate::blocks::BlockSubmitter;
-use crate::chain::ChainFollower;
+use crate::assembly::Assembly;
+use crate::blocks::DirShelf;
 use crate::config::PoolConfig;
-use crate::shard::{Command, Shard, ShardParts};
+use crate::shard::Command;
 use crate::stats::PoolStats;
-use crate::templates::{JobIds, TemplateFeed};
-
-/// How often shards look at vardiff, idle channels and closing ones.
-const TICK: Duration = Duration::from_secs(1);
+use crate::ticks::Ticks;
 
 /// How long a stopping pool waits for the disk.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
@@ -64,66 +60,18 @@ pub struct Pool {
 impl Pool {
     /// Starts the pool: waits for the first template, then opens the port, so that no device is ever without work.
     pub fn start(config: PoolConfig, engine: EngineConfig, parts: Parts) -> Result<Self, StartError> {
-        let Parts { node, ledger, stop } = parts;
-        let stats = PoolStats::new();
-        let job_ids = JobIds::starting_at(unix_seconds());
-        let mut feed = TemplateFeed::new(
-            Arc::clone(&node),
-            config.clone(),
-            job_ids.clone(),
-            stats.clone(),
-            stop.clone(),
-        );
-        let first = feed.first()?;
-
-        let mut starting = Vec::with_capacity(usize::from(engine.shards));
-        for shard in 0..engine.shards {
-            let source = Source { front: config.server_id.get(), shard };
-            starting.push((
-                source,
-                ledger.last_sequence(source)?,
-                PrefixSpace::new(config.server_id, ledger.lease()?),
-            ));
-        }
-        let (solutions, blocks_thread) = BlockSubmitter::start(
-            Arc::clone(&node),
-            ledger.clone(),
-            stats.clone(),
-            config.block_dir.as_deref(),
-        )?;
-        let shared = Arc::new(config.clone());
-        let mut starting = starting.into_iter();
-        let engine = Engine::start(engine, |_, handle| {
-            let (source, last_sequence, prefixes) =
-                starting.next().expect("the engine makes as many shards as it was told to");
-            Shard::new(ShardParts {
-                config: Arc::clone(&shared),
-                ledger: ledger.clone(),
-                stats: stats.clone(),
-                solutions: solutions.clone(),
-                job_ids: job_ids.clone(),
-                handle,
-                current: Arc::clone(&first),
-                source,
-                last_sequence,
-                prefixes,
-            })
-        })?;
-        drop(solutions);
+        let (node, stop) = (Arc::clone(&parts.node), parts.stop.clone());
+        let shelf = Box::new(DirShelf::new(config.block_dir.as_deref())?);
+        let node_patience = config.node_patience;
+        let mut assembly = Assembly::new(config, engine.shards, parts, shelf, unix_seconds())?;
+        let engine = Engine::start(engine, |_, handle| assembly.shard(handle, Instant::now()))?;
+        let Assembly { feed, follower, submitter, stats, .. } = assembly.without_shards();
+        let shards = || engine.handles().to_vec();
         let threads = vec![
-            feed.follow(engine.handles().to_vec())?,
-            ChainFollower {
-                node: Arc::clone(&node),
-                ledger,
-                stats: stats.clone(),
-                payout_script: config.payout_script,
-                tag: config.tag,
-                floor: first.parent(),
-                stop: stop.clone(),
-            }
-            .start()?,
-            start_ticks(engine.handles().to_vec(), Arc::clone(&node), config.node_patience, stop.clone())?,
-            blocks_thread,
+            feed.follow(shards())?,
+            follower.start()?,
+            Ticks::new(node, node_patience).start(shards(), stop.clone())?,
+            submitter.start()?,
         ];
         Ok(Self { engine, stats, stop, threads })
     }
@@ -185,36 +133,6 @@ impl Pool {
             }
         }
     }
-}
-
-fn start_ticks(
-    shards: Vec<engine::ShardHandle<Command>>,
-    node: Arc<dyn Node>,
-    node_patience: Duration,
-    stop: Stop,
-) -> std::io::Result<JoinHandle<()>> {
-    std::thread::Builder::new().name("ticks".to_owned()).spawn(move || {
-        let mut without_node = false;
-        while !stop.wait(TICK) {
-            let down_for = match node.status().state {
-                NodeState::Down { since, .. } => since.elapsed().unwrap_or_default(),
-                NodeState::Starting | NodeState::Ready => Duration::ZERO,
-            };
-            let too_long = down_for > node_patience;
-            if too_long != without_node {
-                without_node = too_long;
-                if too_long {
-                    warn!(seconds = down_for.as_secs(), "the node is down for too long; channels are closed");
-                } else {
-                    info!("the node is back; channels may be opened");
-                }
-            }
-            for shard in &shards {
-                // A shard with a full queue is busy and gets the next tick.
-                let _ = shard.try_send(Command::Tick { paused: too_long });
-            }
-        }
-    })
 }
 
 fn unix_seconds() -> u32 {

@@ -64,6 +64,8 @@ pub(crate) struct ShardParts {
     pub source: Source,
     pub last_sequence: u64,
     pub prefixes: PrefixSpace,
+    /// When the shard's clock for durations began.
+    pub started: std::time::Instant,
 }
 
 /// See the module.
@@ -129,7 +131,7 @@ impl Shard {
             spare: None,
             spare_ordered: false,
             counts: TurnCounts::default(),
-            started: std::time::Instant::now(),
+            started: parts.started,
             paused: false,
             draining: None,
         }

@@ -33,6 +33,16 @@ impl JobIds {
     }
 }
 
+/// What came of waiting for a template.
+pub(crate) enum Fed {
+    /// Work for all shards.
+    Work(Arc<WorkUpdate>),
+    /// No new work.
+    Nothing,
+    /// No job could be made of it, as the log tells; mining goes on with the work before it.
+    Refused,
+}
+
 /// Follows the node's templates until told to stop.
 pub(crate) struct TemplateFeed {
     node: Arc<dyn Node>,
@@ -57,8 +67,10 @@ impl TemplateFeed {
     /// The first work there is. Waits until the node has a template.
     pub(crate) fn first(&mut self) -> Result<Arc<WorkUpdate>, NodeError> {
         loop {
-            if let Some(update) = self.next()? {
-                return Ok(update);
+            match self.next()? {
+                Fed::Work(update) => return Ok(update),
+                Fed::Nothing => {}
+                Fed::Refused => drop(self.stop.wait(BAD_TEMPLATE_PAUSE)),
             }
         }
     }
@@ -66,38 +78,44 @@ impl TemplateFeed {
     /// Hands every further template to all shards, in a thread of its own.
     pub(crate) fn follow(mut self, shards: Vec<ShardHandle<Command>>) -> std::io::Result<JoinHandle<()>> {
         std::thread::Builder::new().name("templates".to_owned()).spawn(move || {
-            loop {
-                match self.next() {
-                    Ok(Some(update)) => {
-                        for shard in &shards {
-                            // A stopped shard needs no work.
-                            let _ = shard.send(Command::Work(Arc::clone(&update)));
-                        }
-                    }
-                    Ok(None) => {}
+            while !self.stop.is_stopped() {
+                match self.step(&shards) {
+                    Ok(Fed::Work(_) | Fed::Nothing) => {}
+                    Ok(Fed::Refused) => drop(self.stop.wait(BAD_TEMPLATE_PAUSE)),
                     Err(NodeError::Stopped) => return,
                     Err(error) => {
                         warn!(%error, "no template from the node");
                         self.stop.wait(BAD_TEMPLATE_PAUSE);
                     }
                 }
-                if self.stop.is_stopped() {
-                    return;
-                }
             }
         })
     }
 
-    /// Waits for a template; `None` if it is no new work.
-    fn next(&mut self) -> Result<Option<Arc<WorkUpdate>>, NodeError> {
+    /// Waits for one template and hands it to all shards.
+    pub(crate) fn step(&mut self, shards: &[ShardHandle<Command>]) -> Result<Fed, NodeError> {
+        let fed = self.next()?;
+        if let Fed::Work(update) = &fed {
+            for shard in shards {
+                // A stopped shard needs no work.
+                let _ = shard.send(Command::Work(Arc::clone(update)));
+            }
+        }
+        Ok(fed)
+    }
+
+    fn next(&mut self) -> Result<Fed, NodeError> {
         let known = self.current.as_ref().map(|basis| basis.template.id.clone());
         let template = self.node.next_template(known.as_ref(), &self.stop, None)?;
         let height = template.height;
-        Ok(self.update(template).unwrap_or_else(|error| {
-            error!(height, %error, "template refused; mining goes on with the work before it");
-            self.stop.wait(BAD_TEMPLATE_PAUSE);
-            None
-        }))
+        Ok(match self.update(template) {
+            Ok(Some(update)) => Fed::Work(update),
+            Ok(None) => Fed::Nothing,
+            Err(error) => {
+                error!(height, %error, "template refused; mining goes on with the work before it");
+                Fed::Refused
+            }
+        })
     }
 
     fn update(&mut self, template: Template) -> Result<Option<Arc<WorkUpdate>>, UpdateError> {

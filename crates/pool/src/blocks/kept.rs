@@ -10,14 +10,35 @@ use bitcoin::BlockHash;
 /// Ending of a kept block's file; its name is the block's hash, its content the block as the node takes it.
 const ENDING: &str = "block";
 
+/// Keeps blocks.
+pub trait Shelf: Send + Sync {
+    /// Puts a block there, wholly or not at all.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    fn keep(&self, hash: &BlockHash, block: &[u8]) -> io::Result<()>;
+
+    /// The node has judged the block.
+    ///
+    /// # Errors
+    /// When it cannot be removed; it is no error that it is not there.
+    fn forget(&self, hash: &BlockHash) -> io::Result<()>;
+
+    /// Blocks that the node has not judged yet, in no order.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    fn all(&self) -> io::Result<Vec<(BlockHash, Vec<u8>)>>;
+}
+
 /// The directory of kept blocks.
-pub(super) struct KeptBlocks {
+pub(crate) struct DirShelf {
     dir: Option<PathBuf>,
 }
 
-impl KeptBlocks {
+impl DirShelf {
     /// Keeps blocks in `dir`, which is made; without one, nothing is kept.
-    pub(super) fn new(dir: Option<&Path>) -> io::Result<Self> {
+    pub(crate) fn new(dir: Option<&Path>) -> io::Result<Self> {
         if let Some(dir) = dir {
             fs::create_dir_all(dir)?;
         }
@@ -27,25 +48,25 @@ impl KeptBlocks {
     fn path(&self, hash: &BlockHash) -> Option<PathBuf> {
         Some(self.dir.as_ref()?.join(hash.to_string()).with_extension(ENDING))
     }
+}
 
+impl Shelf for DirShelf {
     /// Written aside and renamed, so that no half of a block is ever found.
-    pub(super) fn keep(&self, hash: &BlockHash, block: &[u8]) -> io::Result<()> {
+    fn keep(&self, hash: &BlockHash, block: &[u8]) -> io::Result<()> {
         let Some(path) = self.path(hash) else { return Ok(()) };
         let aside = path.with_extension("new");
         fs::write(&aside, block)?;
         fs::rename(aside, path)
     }
 
-    /// The node has judged the block.
-    pub(super) fn forget(&self, hash: &BlockHash) -> io::Result<()> {
+    fn forget(&self, hash: &BlockHash) -> io::Result<()> {
         match self.path(hash).map(fs::remove_file) {
             Some(Err(error)) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }
     }
 
-    /// Blocks that the node has not judged yet, in no order.
-    pub(super) fn all(&self) -> io::Result<Vec<(BlockHash, Vec<u8>)>> {
+    fn all(&self) -> io::Result<Vec<(BlockHash, Vec<u8>)>> {
         let Some(dir) = &self.dir else { return Ok(Vec::new()) };
         let mut blocks = Vec::new();
         for entry in fs::read_dir(dir)? {
@@ -70,7 +91,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path().join("blocks");
         let hashes = [1, 2].map(|byte| BlockHash::from_byte_array([byte; 32]));
-        let kept = KeptBlocks::new(Some(&dir)).unwrap();
+        let kept = DirShelf::new(Some(&dir)).unwrap();
         for hash in &hashes {
             kept.keep(hash, &hash.to_byte_array()).unwrap();
         }
@@ -78,7 +99,7 @@ mod tests {
         fs::write(dir.join("half.new"), b"x").unwrap();
         fs::write(dir.join("README.block"), b"x").unwrap();
 
-        let after_a_restart = KeptBlocks::new(Some(&dir)).unwrap();
+        let after_a_restart = DirShelf::new(Some(&dir)).unwrap();
         let mut all = after_a_restart.all().unwrap();
         all.sort();
         assert_eq!(all, hashes.map(|hash| (hash, hash.to_byte_array().to_vec())));
@@ -89,7 +110,7 @@ mod tests {
 
     #[test]
     fn without_a_directory_nothing_is_kept() {
-        let kept = KeptBlocks::new(None).unwrap();
+        let kept = DirShelf::new(None).unwrap();
         let hash = BlockHash::all_zeros();
         kept.keep(&hash, b"block").unwrap();
         kept.forget(&hash).unwrap();

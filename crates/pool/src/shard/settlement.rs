@@ -43,8 +43,11 @@ pub(super) struct Settlement {
     waiting: Vec<ChannelKey>,
     /// Channels with shares that are in no batch yet.
     touched: Vec<ChannelKey>,
-    /// Credits of shares that are in no batch yet.
-    credits: HashMap<PayoutKey, Ehash>,
+    /// Credits of shares that are in no batch yet, in the order in which their keys came: one run of events gives one
+    /// journal.
+    credits: Vec<(PayoutKey, Ehash)>,
+    /// Where in `credits` a key's sum is.
+    places: HashMap<PayoutKey, usize>,
     /// The same, of keys whose sum would not fit its number.
     overflow: Vec<(PayoutKey, Ehash)>,
     failing: bool,
@@ -62,7 +65,8 @@ impl Settlement {
             rest: Vec::new(),
             waiting: Vec::new(),
             touched: Vec::new(),
-            credits: HashMap::new(),
+            credits: Vec::new(),
+            places: HashMap::new(),
             overflow: Vec::new(),
             failing: false,
         }
@@ -79,7 +83,8 @@ impl Settlement {
         if first_of_channel {
             self.touched.push(channel);
         }
-        let sum = self.credits.entry(key).or_default();
+        let place = *self.places.entry(key).or_insert(self.credits.len());
+        let Some((_, sum)) = self.credits.get_mut(place) else { return self.credits.push((key, amount)) };
         match sum.checked_add(amount) {
             Some(more) => *sum = more,
             None => self.overflow.push((key, std::mem::replace(sum, amount))),
@@ -96,7 +101,8 @@ impl Settlement {
             }
             InFlight::None if self.credits.is_empty() && self.touched.is_empty() => 0,
             InFlight::None => {
-                self.rest.extend(self.overflow.drain(..).chain(self.credits.drain()));
+                self.rest.extend(self.overflow.drain(..).chain(self.credits.drain(..)));
+                self.places.clear();
                 std::mem::swap(&mut self.waiting, &mut self.touched);
                 debug_assert!(self.touched.is_empty(), "the channels of the batch before were acknowledged");
                 self.commit_part(shard);
