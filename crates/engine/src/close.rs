@@ -1,6 +1,7 @@
 //! Why connections end.
 
 use {
+    crate::buffer::UsedUp,
     std::{borrow::Cow, io},
     sv2::{
         EncodeError, FrameError,
@@ -54,6 +55,13 @@ pub enum Close {
     /// The peer took (almost) none of what waits for it for too long.
     #[error("the peer stopped reading")]
     WriteStalled,
+    /// Peers that read slowly or send frames piecemeal have used up the memory for that
+    /// ([`Limits::buffers`](crate::Limits::buffers)), and this one had the most of it.
+    #[error("the memory for slow peers is used up: {held} bytes")]
+    Memory {
+        /// Bytes that the connection had, or all connections of the shard.
+        held: usize,
+    },
     /// A handler sent what a frame cannot carry.
     #[error("a message could not be sent: {0}")]
     Encode(#[from] EncodeError),
@@ -77,7 +85,7 @@ pub enum Close {
 
 impl Close {
     /// Every label, in the order in which [`Stats::closed`](crate::Stats::closed) counts.
-    pub const LABELS: [&str; 18] = [
+    pub const LABELS: [&str; 19] = [
         "peer",
         "peer_mid_frame",
         "io",
@@ -96,6 +104,7 @@ impl Close {
         "protocol",
         "finished",
         "overload",
+        "memory",
     ];
 
     pub(crate) fn index(&self) -> usize {
@@ -118,6 +127,7 @@ impl Close {
             Self::Protocol(_) => 15,
             Self::Finished(_) => 16,
             Self::Overload(_) => 17,
+            Self::Memory { .. } => 18,
         }
     }
 
@@ -148,7 +158,8 @@ impl Close {
             | Self::Handshake(_)
             | Self::Noise(_)
             | Self::SlowReader { .. }
-            | Self::WriteStalled => false,
+            | Self::WriteStalled
+            | Self::Memory { .. } => false,
         }
     }
 }
@@ -156,6 +167,12 @@ impl Close {
 impl From<io::Error> for Close {
     fn from(error: io::Error) -> Self {
         Self::Io(error.kind())
+    }
+}
+
+impl From<UsedUp> for Close {
+    fn from(UsedUp { held }: UsedUp) -> Self {
+        Self::Memory { held }
     }
 }
 
@@ -190,6 +207,6 @@ mod tests {
         for close in [Close::Peer, Close::Overload("channels".into()), Close::SlowReader { backlog: 3 }] {
             assert!(!close.to_string().is_empty() && Close::LABELS.contains(&close.label()));
         }
-        assert_eq!(Close::Overload(Cow::Borrowed("")).index(), Close::LABELS.len() - 1);
+        assert_eq!(Close::Memory { held: 0 }.index(), Close::LABELS.len() - 1);
     }
 }

@@ -8,7 +8,9 @@ use {
     crate::{
         admission::Permit,
         backlog::Backlog,
+        buffer::Purse,
         close::Close,
+        inbox::Inbox,
         link::{Desk, NEVER, Tick, Wishes},
         socket::Socket,
     },
@@ -21,61 +23,6 @@ use {
 const STALL_PROGRESS: usize = 64 * 1024;
 /// Scratch output beyond this is given back to the allocator after use.
 const OUT_KEPT: usize = 512 * 1024;
-/// A partial frame up to this long is given its whole memory at once. A longer one gets memory as its
-/// bytes come: a claimed length is no reason to reserve it (NS-28).
-const RESERVED_FRAME: usize = 4096;
-
-/// The beginning of a frame whose end has not come.
-#[derive(Default)]
-pub(crate) struct Inbox {
-    bytes: Vec<u8>,
-    /// Bytes at which looking again makes sense.
-    needed: usize,
-}
-
-impl Inbox {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.bytes.len()
-    }
-
-    pub(crate) fn bytes(&mut self) -> &mut [u8] {
-        &mut self.bytes
-    }
-
-    /// Keeps `bytes`, at least one of which is still missing of `needed`.
-    pub(crate) fn keep(&mut self, bytes: &[u8], needed: usize) {
-        debug_assert!(self.is_empty() && bytes.len() < needed);
-        if !bytes.is_empty() {
-            self.bytes = bytes.to_vec();
-            self.needed = needed;
-        }
-    }
-
-    /// Takes from the front of `input` what is missing, and gives back the rest.
-    pub(crate) fn top_up<'a>(&mut self, input: &'a mut [u8]) -> &'a mut [u8] {
-        let missing = self.needed.saturating_sub(self.bytes.len());
-        let (taken, rest) = input.split_at_mut(missing.min(input.len()));
-        if self.needed <= RESERVED_FRAME {
-            self.bytes.reserve_exact(missing);
-        }
-        self.bytes.extend_from_slice(taken);
-        rest
-    }
-
-    /// Asks for more than was thought to be needed.
-    pub(crate) fn need(&mut self, needed: usize) {
-        self.needed = needed;
-    }
-
-    pub(crate) fn clear(&mut self) {
-        *self = Self::default();
-    }
-}
-
 /// An open connection, as the handler sees it.
 pub(crate) struct Session<C> {
     pub(crate) sealer: Sealer,
@@ -216,10 +163,10 @@ impl<C> Connection<C> {
         }
         let backlog = self.backlog.len() + desk.out.len() - taken;
         if backlog > desk.rules.backlog {
-            self.backlog.clear();
+            self.backlog.free(&mut desk.purse);
             return Err(Close::SlowReader { backlog });
         }
-        self.backlog.push(&desk.out[taken..]);
+        self.backlog.push(&desk.out[taken..], &mut desk.purse)?;
         Ok(())
     }
 
@@ -233,7 +180,7 @@ impl<C> Connection<C> {
             if taken == 0 {
                 return Ok(());
             }
-            self.backlog.advance(taken);
+            self.backlog.advance(taken, &mut desk.purse);
             desk.stats.bytes_out += taken as u64;
             self.stall_progress += taken;
             if self.stall_progress >= STALL_PROGRESS {
@@ -247,6 +194,17 @@ impl<C> Connection<C> {
             self.say_goodbye();
         }
         Ok(())
+    }
+
+    /// Bytes of memory that the connection makes us keep.
+    pub(crate) fn held(&self) -> usize {
+        self.inbox.capacity() + self.backlog.capacity()
+    }
+
+    /// Gives back what the connection makes us keep. It cannot go on after that.
+    pub(crate) fn free(&mut self, purse: &mut Purse) {
+        self.inbox.free(purse);
+        self.backlog.free(purse);
     }
 
     /// Half of what a connection may owe is enough to stop reading from it: a peer that sends much and
@@ -271,50 +229,6 @@ fn write_some(socket: &Socket, bytes: &[u8]) -> io::Result<usize> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
             result => return result,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    // proves: NS-28
-    #[test]
-    fn a_claimed_length_reserves_nothing() {
-        let mut inbox = Inbox::default();
-        inbox.keep(&[1; 22], 16 << 20);
-        inbox.top_up(&mut [2; 1000]);
-        assert_eq!(inbox.len(), 1022);
-        assert!(inbox.bytes.capacity() < 4096, "{}", inbox.bytes.capacity());
-        inbox.clear();
-        assert_eq!(inbox.bytes.capacity(), 0, "an idle connection owns no buffer");
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(200))]
-
-        /// What is taken in and what is given back are together what came, and no more is taken than
-        /// is missing.
-        #[test]
-        fn takes_what_is_missing(
-            kept in 1usize..60,
-            missing in 1usize..9000,
-            pieces in prop::collection::vec(0usize..3000, 1..8),
-        ) {
-            let mut inbox = Inbox::default();
-            let first: Vec<u8> = (0..kept).map(|index| index.to_le_bytes()[0]).collect();
-            inbox.keep(&first, kept + missing);
-            let (mut all, mut rest) = (first, Vec::new());
-            for size in pieces {
-                let mut piece: Vec<u8> = (0..size).map(|index| index.to_le_bytes()[0] ^ 0x5a).collect();
-                all.extend_from_slice(&piece);
-                rest.extend_from_slice(inbox.top_up(&mut piece));
-            }
-            prop_assert_eq!(inbox.len(), (kept + missing).min(all.len()));
-            let both = [inbox.bytes(), &mut rest].concat();
-            prop_assert_eq!(both, all);
         }
     }
 }

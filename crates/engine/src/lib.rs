@@ -60,14 +60,17 @@
 mod accept;
 mod admission;
 mod backlog;
+mod buffer;
 pub mod client;
 mod close;
 mod config;
 mod connection;
 mod engine;
 mod handle;
+mod inbox;
 mod limits;
 mod link;
+mod pace;
 mod shard;
 #[cfg(feature = "simulation")]
 pub mod simulation;

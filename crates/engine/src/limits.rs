@@ -43,6 +43,10 @@ pub struct Limits {
     /// dropped. Not below 256 KiB or so: one pass reads 32 KiB, and its answers must fit into the other
     /// half.
     pub backlog: usize,
+    /// Bytes that the engine keeps for all its peers together: parts of frames, and output that was not
+    /// read (256 MiB). Each shard has an equal part, which should be a multiple of
+    /// [`Limits::backlog`]. When seven eighths are used, the connections that have the most are dropped.
+    pub buffers: usize,
     /// `SO_SNDBUF` of each connection in bytes; `None` leaves it to the kernel.
     pub send_buffer: Option<usize>,
     /// `SO_RCVBUF` of each connection in bytes; `None` leaves it to the kernel.
@@ -72,6 +76,7 @@ impl Default for Limits {
             half_open_per_address: 1024,
             frame_before_setup: 2048,
             backlog: 1 << 20,
+            buffers: 256 << 20,
             send_buffer: None,
             receive_buffer: None,
             spare_descriptors: 256,

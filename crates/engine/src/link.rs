@@ -2,6 +2,7 @@
 
 use {
     crate::{
+        buffer::Purse,
         close::Close,
         config::{EngineConfig, Timeouts},
         slab::ConnId,
@@ -75,6 +76,15 @@ impl Clock {
         self.unix
     }
 
+    /// How much of the turn is over.
+    pub(crate) fn since_turn(&self) -> Duration {
+        #[cfg(feature = "simulation")]
+        if self.stands_still {
+            return Duration::ZERO;
+        }
+        self.now.elapsed()
+    }
+
     pub(crate) fn after(&self, ticks: Tick) -> Tick {
         self.tick.saturating_add(ticks)
     }
@@ -88,6 +98,10 @@ pub(crate) struct Rules {
     pub(crate) write_stall: Tick,
     pub(crate) linger: Tick,
     pub(crate) backlog: usize,
+    /// Memory of this shard for its peers.
+    pub(crate) buffers: usize,
+    /// A round that takes longer keeps handshakes waiting.
+    pub(crate) long_round: Duration,
     pub(crate) frame_before_setup: u32,
 }
 
@@ -101,6 +115,8 @@ impl Rules {
             write_stall: ticks(*write_stall),
             linger: ticks(*linger),
             backlog: config.limits.backlog,
+            buffers: config.limits.buffers / usize::from(config.shards.max(1)),
+            long_round: config.limits.lag / 2,
             frame_before_setup: config.limits.frame_before_setup,
         }
     }
@@ -114,11 +130,13 @@ pub(crate) struct Desk {
     pub(crate) stats: Stats,
     pub(crate) registry: Registry,
     pub(crate) rules: Rules,
+    pub(crate) purse: Purse,
 }
 
 impl Desk {
     pub(crate) fn new(clock: Clock, registry: Registry, rules: Rules) -> Self {
-        Self { out: Vec::new(), clock, stats: Stats::default(), registry, rules }
+        let purse = Purse::new(rules.buffers);
+        Self { out: Vec::new(), clock, stats: Stats::default(), registry, rules, purse }
     }
 }
 

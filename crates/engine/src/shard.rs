@@ -5,6 +5,8 @@
 //! is over. Between two connections it looks for commands, so that a new block does not wait for the
 //! end of a busy turn.
 
+mod newcomers;
+
 use {
     crate::{
         Handler,
@@ -12,9 +14,9 @@ use {
         close::Close,
         connection::{Connection, Due, Session, State},
         handle::Inlet,
-        link::{Desk, Link, NEVER, Wishes},
+        link::{Desk, Link, NEVER},
+        pace::Pace,
         slab::ConnId,
-        sniff::{Opening, opening},
         socket::{Ready, Socket},
         stats::Board,
         table::{Connections, Table, reason, take_session, token},
@@ -26,15 +28,13 @@ use {
         sync::{Arc, atomic::Ordering::AcqRel},
         time::Duration,
     },
-    sv2::noise::{ACT_1_LEN, Identity, Opened, Responder},
+    sv2::noise::{Identity, Opened},
 };
 
 /// Bytes read from one connection in one turn: about 500 shares.
 const READ_BYTES: usize = 32 * 1024;
 /// Output of one connection that is written before its pass is over.
 const WRITE_EARLY: usize = 128 * 1024;
-/// Handshakes in one turn; each takes as long as some hundred shares.
-const HANDSHAKES: u32 = 4;
 /// Connections taken from the acceptor in one turn.
 const NEW_SOCKETS: usize = 64;
 /// Connections that the system tells about in one turn.
@@ -55,7 +55,7 @@ pub(crate) struct Shard<H: Handler> {
     random: StdRng,
     input: Box<[u8]>,
     fired: Vec<u32>,
-    handshakes_left: u32,
+    pace: Pace,
     /// More commands or sockets wait than one turn takes.
     more_queued: bool,
 }
@@ -79,7 +79,7 @@ impl<H: Handler> Shard<H> {
             random,
             input: vec![0; READ_BYTES].into(),
             fired: Vec::new(),
-            handshakes_left: 0,
+            pace: Pace::default(),
             more_queued: false,
         }
     }
@@ -116,7 +116,7 @@ impl<H: Handler> Shard<H> {
     /// One turn; false when the system fails us.
     fn turn(&mut self, poll: &mut Poll, events: &mut Events) -> bool {
         self.take_sockets();
-        let timeout = self.timeout();
+        let timeout = self.rest();
         if let Err(error) = poll.poll(events, timeout)
             && error.kind() != io::ErrorKind::Interrupted
         {
@@ -128,15 +128,31 @@ impl<H: Handler> Shard<H> {
         shown.begin_round(board.now());
         self.table.desk.clock.update();
         self.serve(events.iter().filter(|event| event.token() != BELL).map(Ready::from));
+        // With fewer events than fit, nobody was left out.
         if events.iter().count() < EVENTS {
             shown.end_round(board.now());
         }
         true
     }
 
-    /// Serves what is ready, and all else that is due.
+    /// Lets a little work gather if it comes in drops; says for how long to wait for more.
+    fn rest(&mut self) -> Option<Duration> {
+        let timeout = self.timeout();
+        if timeout == Some(Duration::ZERO) {
+            return timeout;
+        }
+        let nap = self.pace.nap(self.board.now()).min(timeout.unwrap_or(Duration::MAX));
+        if !nap.is_zero() {
+            self.inlet.bell.nap(nap);
+        }
+        if self.inlet.bell.is_rung() {
+            return Some(Duration::ZERO);
+        }
+        timeout.map(|timeout| timeout.saturating_sub(nap))
+    }
+
+    /// Serves what is ready, and all else that is due. Newcomers come last, and get a part of the time.
     pub(crate) fn serve(&mut self, ready: impl Iterator<Item = Ready>) {
-        self.handshakes_left = HANDSHAKES;
         self.look_for_commands();
         for ready in ready {
             self.ready(ready);
@@ -144,14 +160,15 @@ impl<H: Handler> Shard<H> {
         }
         self.read_queued();
         self.timers();
+        self.welcome();
         self.turn_end();
         self.publish();
     }
 
     /// How long to sleep at most.
     pub(crate) fn timeout(&mut self) -> Option<Duration> {
-        let Table { desk, wheel, queue, wake_at, .. } = &mut self.table;
-        if self.more_queued || !queue.is_empty() {
+        let Table { desk, wheel, queue, newcomers, wake_at, .. } = &mut self.table;
+        if self.more_queued || !queue.is_empty() || !newcomers.is_empty() {
             return Some(Duration::ZERO);
         }
         let next = wheel.next().unwrap_or(NEVER).min(*wake_at);
@@ -163,7 +180,9 @@ impl<H: Handler> Shard<H> {
     }
 
     fn publish(&mut self) {
-        self.table.desk.stats.open = self.table.slab.len() as u64;
+        let Table { desk, slab, .. } = &mut self.table;
+        desk.stats.open = slab.len() as u64;
+        desk.stats.buffered = desk.purse.held() as u64;
         self.board.shards[usize::from(self.table.shard)].publish(&self.table.desk.stats);
     }
 
@@ -249,7 +268,9 @@ impl<H: Handler> Shard<H> {
         if ready.readable || ready.read_closed {
             let Some(connection) = self.table.slab.get_mut(slot) else { return };
             connection.read_closed |= ready.read_closed;
-            if !connection.queued {
+            if matches!(connection.state, State::Handshaking) {
+                self.table.enqueue(slot);
+            } else if !connection.queued {
                 self.read(slot);
             }
         }
@@ -269,13 +290,9 @@ impl<H: Handler> Shard<H> {
     fn read(&mut self, slot: u32) {
         let Table { slab, desk, .. } = &mut self.table;
         let Some(connection) = slab.get_mut(slot) else { return };
-        match &connection.state {
-            State::Handshaking if self.handshakes_left == 0 => return self.table.enqueue(slot),
-            State::Open(_) if connection.owes_too_much(desk) => {
-                connection.paused = true;
-                return;
-            }
-            _ => {}
+        if matches!(connection.state, State::Open(_)) && connection.owes_too_much(desk) {
+            connection.paused = true;
+            return;
         }
         let count = match read_some(&mut connection.socket, &mut self.input) {
             Ok(Some(0)) => {
@@ -301,58 +318,6 @@ impl<H: Handler> Shard<H> {
         if again {
             self.table.enqueue(slot);
         }
-    }
-
-    /// Takes the first message of the handshake; answers when it is complete.
-    fn handshake(&mut self, slot: u32, count: usize) {
-        let Some(connection) = self.table.slab.get_mut(slot) else { return };
-        let inbox = &mut connection.inbox;
-        if inbox.is_empty() {
-            inbox.need(ACT_1_LEN);
-        }
-        let surplus = inbox.top_up(&mut self.input[..count]);
-        let text = match opening(inbox.bytes()) {
-            // The place where a port for both protocols hands the connection to its SV1 front.
-            Opening::Json => Some("JSON, as Stratum V1 does,"),
-            Opening::Text => Some("text"),
-            Opening::Undecided | Opening::Binary => None,
-        };
-        if let Some(text) = text {
-            return self.end(slot, Close::NotNoise(text));
-        }
-        // Nobody can encrypt before having read our answer.
-        if !surplus.is_empty() {
-            return self.end(slot, Close::NotNoise("something else"));
-        }
-        let Some(act_1) = inbox.bytes().first_chunk::<ACT_1_LEN>().copied() else { return };
-        inbox.clear();
-        self.handshakes_left = self.handshakes_left.saturating_sub(1);
-        self.answer(slot, &act_1);
-    }
-
-    /// Answers a handshake and shows the connection to the handler.
-    fn answer(&mut self, slot: u32, act_1: &[u8; ACT_1_LEN]) {
-        let now = u64::from(self.table.desk.clock.unix());
-        let (act_2, transport) = match Responder::new(&self.identity).step(act_1, now, &mut self.random) {
-            Ok(answer) => answer,
-            Err(error) => return self.end(slot, Close::Handshake(error)),
-        };
-        let id = self.table.id(slot);
-        let Table { slab, desk, open, .. } = &mut self.table;
-        let Some(connection) = slab.get_mut(slot) else { return };
-        connection.permit.established();
-        connection.phase_ends = NEVER;
-        connection.last_frame = desk.clock.tick;
-        desk.stats.handshakes += 1;
-        desk.out.extend_from_slice(&act_2);
-        let (mut sealer, opener) = transport.split();
-        let mut wishes = Wishes { timer: NEVER, frame_limit: desk.rules.frame_before_setup, end: None };
-        let mut link = Link { id, peer: connection.peer, sealer: &mut sealer, wishes: &mut wishes, desk };
-        let conn = self.handler.opened(&mut link);
-        connection.state = State::Open(Session { sealer, opener, wishes, conn });
-        *open += 1;
-        self.table.finish(slot);
-        self.reap();
     }
 
     /// Hands every complete frame of the input to the handler, decrypted where it lies, and keeps the
@@ -446,7 +411,7 @@ impl<H: Handler> Shard<H> {
             return self.remove(slot);
         };
         *open -= 1;
-        connection.inbox.clear();
+        connection.inbox.free(&mut desk.purse);
         connection.frame_began = NEVER;
         let linger = why.lets_output_leave();
         if linger {
@@ -468,6 +433,7 @@ impl<H: Handler> Shard<H> {
     fn remove(&mut self, slot: u32) {
         let Table { slab, desk, wheel, .. } = &mut self.table;
         let Some(mut connection) = slab.remove(slot) else { return };
+        connection.free(&mut desk.purse);
         wheel.cancel(slot);
         // Closing the socket would do it too; failing here changes nothing.
         let _ = connection.socket.deregister(&desk.registry);
@@ -521,7 +487,7 @@ fn serve_next<H: Handler>(
     let Session { sealer, opener, wishes, conn } = session;
     let resumed = !inbox.is_empty();
     if resumed {
-        *input = inbox.top_up(std::mem::take(input));
+        *input = inbox.top_up(std::mem::take(input), &mut desk.purse)?;
     }
     let bytes = if resumed { inbox.bytes() } else { &mut **input };
     match opener.next_frame(bytes, wishes.frame_limit)? {
@@ -535,7 +501,7 @@ fn serve_next<H: Handler>(
             }
             if resumed {
                 debug_assert_eq!(consumed, inbox.len(), "the inbox holds one frame at most");
-                inbox.clear();
+                inbox.free(&mut desk.purse);
                 *frame_began = NEVER;
             } else {
                 *input = &mut std::mem::take(input)[consumed..];
@@ -548,7 +514,7 @@ fn serve_next<H: Handler>(
         }
         Opened::NeedMore(needed) => {
             if !input.is_empty() {
-                inbox.keep(input, needed);
+                inbox.keep(input, needed, &mut desk.purse)?;
                 *frame_began = desk.clock.tick;
             }
             Ok(Step::Done)

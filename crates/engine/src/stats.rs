@@ -36,6 +36,8 @@ pub struct Stats {
     pub bytes_in: u64,
     /// Bytes written to sockets.
     pub bytes_out: u64,
+    /// Bytes kept for peers now: parts of frames, and output that was not read.
+    pub buffered: u64,
     /// Connections ended, by [`Close::LABELS`].
     pub closed: [u64; Close::LABELS.len()],
 }
@@ -62,6 +64,7 @@ impl Stats {
         self.frames_out += other.frames_out;
         self.bytes_in += other.bytes_in;
         self.bytes_out += other.bytes_out;
+        self.buffered += other.buffered;
         for (sum, count) in self.refused.iter_mut().zip(other.refused) {
             *sum += count;
         }
@@ -83,6 +86,7 @@ pub(crate) struct Published {
     frames_out: AtomicU64,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
+    buffered: AtomicU64,
     closed: [AtomicU64; Close::LABELS.len()],
     /// Connections given to this shard and not ended: what the acceptor balances by.
     pub(crate) assigned: AtomicUsize,
@@ -106,6 +110,11 @@ impl Published {
         self.last_round.store(now.saturating_sub(began), Relaxed);
     }
 
+    /// How long the last whole round took.
+    pub(crate) fn last_round(&self) -> Nanos {
+        self.last_round.load(Relaxed)
+    }
+
     /// How long a connection that has something to say waits for this shard.
     pub(crate) fn lag(&self, now: Nanos) -> Nanos {
         match self.round_began.load(Relaxed) {
@@ -123,6 +132,7 @@ impl Published {
         self.frames_out.store(stats.frames_out, Relaxed);
         self.bytes_in.store(stats.bytes_in, Relaxed);
         self.bytes_out.store(stats.bytes_out, Relaxed);
+        self.buffered.store(stats.buffered, Relaxed);
         for (shown, count) in self.closed.iter().zip(stats.closed) {
             shown.store(count, Relaxed);
         }
@@ -138,6 +148,7 @@ impl Published {
             frames_out: self.frames_out.load(Relaxed),
             bytes_in: self.bytes_in.load(Relaxed),
             bytes_out: self.bytes_out.load(Relaxed),
+            buffered: self.buffered.load(Relaxed),
             ..Stats::default()
         };
         for (count, shown) in stats.closed.iter_mut().zip(&self.closed) {

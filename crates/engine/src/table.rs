@@ -30,6 +30,8 @@ pub(crate) struct Table<C> {
     pub(crate) open: usize,
     /// Connections with more to read than one turn allows: slot and generation.
     pub(crate) queue: VecDeque<(u32, u32)>,
+    /// Connections whose handshake may go on: slot and generation.
+    pub(crate) newcomers: VecDeque<(u32, u32)>,
     /// Connections that a handler, or a failed write, has ended, and the handler has to be told.
     pub(crate) ended: Vec<u32>,
     /// Whose output lies on the desk.
@@ -47,6 +49,7 @@ impl<C> Table<C> {
             wheel: Wheel::new(),
             open: 0,
             queue: VecDeque::new(),
+            newcomers: VecDeque::new(),
             ended: Vec::new(),
             writing: None,
             wake_at: NEVER,
@@ -86,6 +89,43 @@ impl<C> Table<C> {
             }
         }
         self.arm(slot);
+        if self.desk.purse.is_low() {
+            self.make_room();
+        }
+    }
+
+    /// Drops the connections that make us keep the most. Those who only happen to ask for memory now,
+    /// with half a frame or a late read, keep theirs.
+    #[cold]
+    fn make_room(&mut self) {
+        let Self { slab, desk, ended, .. } = self;
+        let mut debtors = Vec::new();
+        for slot in 0..slab.slots() {
+            let held = slab.get_mut(slot).map_or(0, |connection| connection.held());
+            if held > 0 {
+                debtors.push((held, slot));
+            }
+        }
+        debtors.sort_unstable_by(|one, other| other.cmp(one));
+        let mut expired = Vec::new();
+        for (held, slot) in debtors {
+            if desk.purse.has_room() {
+                break;
+            }
+            let Some(connection) = slab.get_mut(slot) else { continue };
+            connection.free(&mut desk.purse);
+            match &mut connection.state {
+                State::Open(session) => {
+                    session.wishes.end = Some(Box::new(Close::Memory { held }));
+                    ended.push(slot);
+                }
+                State::Handshaking | State::Lingering => {
+                    connection.phase_ends = desk.clock.tick;
+                    expired.push(slot);
+                }
+            }
+        }
+        expired.into_iter().for_each(|slot| self.arm(slot));
     }
 
     /// Writes what [`Connections::get`] has left on the desk.
@@ -112,7 +152,9 @@ impl<C> Table<C> {
         if let Some(connection) = self.slab.get_mut(slot)
             && !std::mem::replace(&mut connection.queued, true)
         {
-            self.queue.push_back((slot, generation));
+            let is_new = matches!(connection.state, State::Handshaking);
+            let queue = if is_new { &mut self.newcomers } else { &mut self.queue };
+            queue.push_back((slot, generation));
         }
     }
 }

@@ -355,3 +355,27 @@ fn handshakes_that_fail_cost_more_than_good_ones() {
     assert!(closes(&mut refused));
     server.wait_for_stats("refused", |stats| stats.refused_for(Refusal::ConnectionRate) == 1);
 }
+
+#[test]
+fn a_crowd_with_half_frames_cannot_use_up_memory() {
+    const MOST: u64 = 256 * 1024;
+    let server = serve(|config| {
+        short(config);
+        config.limits.buffers = 256 * 1024;
+        config.timeouts.partial_frame = Duration::from_secs(3600);
+    });
+    let mut good = server.client();
+    let mut crowd = Vec::new();
+    for index in 0..300u32 {
+        let mut raw = server.raw();
+        let sealed = raw.sealed(&plain(ECHO, &[0; 2048]));
+        raw.socket.write_all(&sealed[..2000]).unwrap();
+        crowd.push(raw);
+        echo(&mut good, &index.to_le_bytes());
+        assert!(server.engine.stats().read().buffered <= MOST);
+    }
+    server.wait_for_stats("some had to go", |stats| stats.closed_for("memory") > 100);
+    echo(&mut good, b"not this one");
+    drop((good, crowd));
+    server.wait_for_stats("all was given back", |stats| stats.buffered == 0 && stats.open == 0);
+}

@@ -1,3 +1,5 @@
+mod crowd;
+
 use {
     super::*,
     crate::{Close, ConnId, Connections, Link},
