@@ -1,12 +1,10 @@
 //! Validation and credit of shares, and what a new job costs each channel.
 
-use std::collections::HashMap;
-
 use assay_benches::{SHARES, mining};
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use mining::{ACTIVE, NOW, SUPERSEDED};
-use work::{Accepted, Channel, Ehash, ExtendedShare, PayoutKey, Rejection};
+use work::{Accepted, Channel, Ehash, ExtendedShare, KeyMap, Rejection};
 
 fn main() {
     divan::main();
@@ -85,7 +83,7 @@ fn new_job_standard(bencher: Bencher<'_, '_>) {
 fn credit(bencher: Bencher<'_, '_>, keys: usize) {
     let keys = mining::keys(keys);
     let mut earners = keys.iter().cycle();
-    let mut credits: HashMap<PayoutKey, Ehash> = HashMap::new();
+    let mut credits: KeyMap<Ehash> = KeyMap::default();
     bencher.counter(ItemsCount::new(SHARES)).bench_local(|| {
         for key in earners.by_ref().take(SHARES as usize) {
             let sum = credits.entry(*black_box(key)).or_default();

@@ -2,8 +2,8 @@
 //! what was credited on the current tip, and what has yet to be acknowledged.
 //!
 //! A channel owns little: jobs and tips are shared, and what it remembers of a job are 16 bytes. The
-//! merkle root (standard) or SHA-256 state (extended) is kept for the newest job alone; shares on
-//! older ones are rare and compute it anew.
+//! merkle root (standard) or SHA-256 state (extended) is kept for the newest job, and the root also for
+//! the last other job that a share came for.
 
 mod validate;
 
@@ -13,6 +13,7 @@ use {
         duplicates::Duplicates,
         extranonce::{self, Extranonce},
         job::{Job, Tip},
+        sha256,
         store::{Entry, IdInUse, JobStore, Limits, State},
         target::Target,
         units::HashRate,
@@ -158,12 +159,20 @@ impl Entry for Slot {
     }
 }
 
-/// What was computed of the newest job: the merkle root on standard channels, the SHA-256 state after
-/// coinbase and prefix on extended ones.
+/// What the shares on one job have in common.
 #[derive(Debug)]
 struct Computed {
     job_id: u32,
-    hash: Option<[u8; 32]>,
+    what: Common,
+}
+
+#[derive(Debug)]
+enum Common {
+    Nothing,
+    /// On standard channels: the merkle root.
+    Root([u8; 32]),
+    /// On extended ones: the SHA-256 state after coinbase and prefix.
+    Midstate(sha256::State),
 }
 
 /// A channel of a server.
@@ -182,7 +191,10 @@ pub struct Channel {
     /// The one in force and those that valid jobs still use; nearly always one.
     prefixes: Vec<Extranonce>,
     jobs: JobStore<Slot>,
+    /// Of the newest job.
     computed: Computed,
+    /// A standard channel's last other job that a share came for, and its merkle root. Most channels have none.
+    other_root: Option<Box<(u32, [u8; 32])>>,
     seen: Duplicates,
     acks: Acks,
     vardiff: Vardiff,
@@ -237,7 +249,8 @@ impl Channel {
             nominal: request.rate,
             prefixes: vec![prefix],
             jobs: JobStore::new(),
-            computed: Computed { job_id: 0, hash: None },
+            computed: Computed { job_id: 0, what: Common::Nothing },
+            other_root: None,
             seen: Duplicates::default(),
             acks: Acks::default(),
             vardiff: Vardiff::new(0, 0, now_millis),
@@ -292,9 +305,16 @@ impl Channel {
     /// The merkle root of a valid job on this channel: what `NewMiningJob` carries on a standard one.
     pub fn merkle_root(&self, job_id: u32) -> Option<[u8; 32]> {
         let slot = self.jobs.get(job_id).filter(|_| self.kind == Kind::Standard)?;
-        match &self.computed {
-            Computed { job_id: computed, hash } if *computed == job_id && hash.is_some() => *hash,
-            _ => Some(slot.job.merkle_root(self.prefix_at(slot.prefix))),
+        let known = self.known_root(job_id);
+        Some(known.unwrap_or_else(|| slot.job.merkle_root(self.prefix_at(slot.prefix))))
+    }
+
+    /// A standard channel's merkle root of a valid job, if it is kept.
+    fn known_root(&self, job_id: u32) -> Option<[u8; 32]> {
+        match (&self.computed, &self.other_root) {
+            (Computed { job_id: newest, what: Common::Root(root) }, _) if *newest == job_id => Some(*root),
+            (_, Some(other)) if other.0 == job_id => Some(other.1),
+            _ => None,
         }
     }
 
@@ -443,11 +463,17 @@ impl Channel {
     fn compute(&mut self, job_id: u32) {
         let Some(slot) = self.jobs.get(job_id) else { return };
         let prefix = self.prefix_at(slot.prefix);
-        let hash = match self.kind {
-            Kind::Standard => Some(slot.job.merkle_root(prefix)),
-            Kind::Extended { .. } => slot.job.channel_midstate(prefix),
+        let what = match self.kind {
+            Kind::Standard => Common::Root(slot.job.merkle_root(prefix)),
+            Kind::Extended { .. } => {
+                slot.job.channel_midstate(prefix).map_or(Common::Nothing, Common::Midstate)
+            }
         };
-        self.computed = Computed { job_id, hash };
+        self.computed = Computed { job_id, what };
+        // An id may come back with another job (MP-88).
+        if self.other_root.as_ref().is_some_and(|other| other.0 == job_id) {
+            self.other_root = None;
+        }
     }
 
     /// Adopts the tip; returns the target if another ladder moved it.
@@ -455,6 +481,7 @@ impl Channel {
         let before = self.target();
         if self.tip.prev_hash() != tip.prev_hash() {
             self.seen.clear();
+            self.other_root = None;
         }
         let same_ladder = self.tip.nbits() == tip.nbits();
         self.tip = tip.clone();
@@ -492,6 +519,7 @@ impl Channel {
             + self.jobs.heap_bytes()
             + self.seen.heap_bytes()
             + self.prefixes.capacity() * size_of::<Extranonce>()
+            + self.other_root.as_deref().map_or(0, size_of_val)
     }
 }
 

@@ -8,6 +8,7 @@ use {
         channel::Kind,
         extranonce::{Extranonce, ExtranonceTooLong},
         job::{self, Job, Tip},
+        sha256,
         store::{Entry, IdInUse, JobStore, Limits, Lookup, State},
         target::Target,
         units::Ehash,
@@ -51,7 +52,7 @@ pub enum ClientError {
 #[derive(Debug, Clone)]
 enum Root {
     Fixed([u8; 32]),
-    Rolled { job: Arc<Job>, midstate: Option<[u8; 32]>, prefix: Extranonce },
+    Rolled { job: Arc<Job>, midstate: Option<sha256::State>, prefix: Extranonce },
 }
 
 /// A job with all that is needed to mine it.
@@ -125,6 +126,9 @@ impl Assignment {
     }
 
     /// The merkle root with these rolled bytes of the extranonce; none on standard channels.
+    ///
+    /// # Panics
+    /// If an extended channel was granted another number of bytes.
     pub fn merkle_root(&self, rolled: &[u8]) -> [u8; 32] {
         match &self.root {
             Root::Fixed(root) => *root,

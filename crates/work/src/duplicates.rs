@@ -28,21 +28,19 @@ impl Duplicates {
     /// Remembers a hash; at most `limit` of them.
     pub fn insert(&mut self, hash: &[u8; 32], limit: u32) -> Insertion {
         let key = key(hash);
-        if let Some(slot) = self.find(key) {
-            if self.slots[slot] == key {
-                return Insertion::Seen;
-            }
-            if self.len >= limit {
-                return Insertion::Full;
-            }
-        } else if self.len >= limit {
+        let place = self.find(key);
+        if place.is_some_and(|slot| self.slots[slot] == key) {
+            return Insertion::Seen;
+        }
+        if self.len >= limit {
             return Insertion::Full;
         }
         // At most 3/4 full, so that there is always an empty slot and probing is short.
-        if (self.len as usize + 1) * 4 > self.slots.len() * 3 {
+        let full = (self.len as usize + 1) * 4 > self.slots.len() * 3;
+        let slot = place.filter(|_| !full).unwrap_or_else(|| {
             self.grow();
-        }
-        let slot = self.find(key).expect("grown to at least FIRST_SLOTS");
+            self.find(key).expect("grown to at least FIRST_SLOTS")
+        });
         self.slots[slot] = key;
         self.len += 1;
         Insertion::New

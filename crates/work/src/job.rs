@@ -8,10 +8,10 @@
 use {
     crate::{
         extranonce,
+        sha256::{self, BLOCK},
         target::{CompactError, Difficulty, Target},
         units::Ehash,
     },
-    bitcoin_hashes::{Hash, HashEngine, sha256, sha256d},
     std::fmt::{self, Debug, Formatter},
     thiserror::Error,
 };
@@ -23,10 +23,10 @@ pub const MAX_MERKLE_PATH: usize = 32;
 /// The most bytes of a coinbase's part before or after the extranonce (LIM-09).
 pub const MAX_COINBASE_PART: usize = 65_535;
 
-/// Block size of SHA-256.
-const BLOCK: usize = 64;
 /// A stripped coinbase begins with its version and the count of inputs, then the null outpoint.
 const SCRIPT_LEN_AT: usize = 4 + 1 + 36;
+/// Blocks that an extranonce can lie in, in bytes: it is not longer than a block.
+const WINDOW: usize = 2 * BLOCK;
 /// What consensus allows the coinbase's script to be long (MP-44, LIM-07).
 const SCRIPT_LEN: std::ops::RangeInclusive<u8> = 2..=100;
 
@@ -168,10 +168,14 @@ pub struct Job {
     version: u32,
     version_rolling_allowed: bool,
     extranonce_len: u8,
-    /// SHA-256 state after the whole blocks of `coinbase_prefix`.
-    midstate: sha256::Midstate,
-    coinbase_prefix: Box<[u8]>,
-    coinbase_suffix: Box<[u8]>,
+    /// Where the extranonce begins in the coinbase.
+    extranonce_at: u32,
+    /// Length of the coinbase without padding.
+    coinbase_len: u32,
+    /// The coinbase with zeros for its extranonce, padded to whole blocks of SHA-256.
+    coinbase: Box<[u8]>,
+    /// SHA-256 state after the whole blocks before the extranonce.
+    midstate: sha256::State,
     merkle_path: Box<[[u8; 32]]>,
 }
 
@@ -191,16 +195,24 @@ impl Job {
             return Err(JobError::ExtranonceTooLong(extranonce_len));
         }
         check_script(&coinbase_prefix, extranonce_len)?;
-        let mut engine = sha256::Hash::engine();
-        engine.input(&coinbase_prefix[..whole_blocks(coinbase_prefix.len())]);
+        let mut coinbase = coinbase_prefix;
+        let extranonce_at = coinbase.len();
+        coinbase.resize(extranonce_at + extranonce_len, 0);
+        coinbase.extend(coinbase_suffix);
+        let coinbase_len = coinbase.len();
+        sha256::pad(&mut coinbase);
+        let mut midstate = sha256::INITIAL;
+        sha256::compress(&mut midstate, &coinbase[..whole_blocks(extranonce_at)]);
+        let short = |len| u32::try_from(len).expect("at most MAX_COINBASE_PART twice and an extranonce");
         Ok(Self {
             id: parts.id,
             version: parts.version,
             version_rolling_allowed: parts.version_rolling_allowed,
             extranonce_len: u8::try_from(extranonce_len).expect("at most 32"),
-            midstate: engine.midstate(),
-            coinbase_prefix: coinbase_prefix.into(),
-            coinbase_suffix: coinbase_suffix.into(),
+            extranonce_at: short(extranonce_at),
+            coinbase_len: short(coinbase_len),
+            coinbase: coinbase.into(),
+            midstate,
             merkle_path: merkle_path.into(),
         })
     }
@@ -227,12 +239,12 @@ impl Job {
 
     /// The coinbase up to the extranonce, without witness.
     pub fn coinbase_prefix(&self) -> &[u8] {
-        &self.coinbase_prefix
+        &self.coinbase[..self.extranonce_at()]
     }
 
     /// The coinbase from behind the extranonce, without witness.
     pub fn coinbase_suffix(&self) -> &[u8] {
-        &self.coinbase_suffix
+        &self.coinbase[self.extranonce_at() + self.extranonce_len()..self.coinbase_len as usize]
     }
 
     /// The coinbase's siblings, the deepest first.
@@ -241,57 +253,68 @@ impl Job {
     }
 
     /// The merkle root with this full extranonce in the coinbase (MP-94).
+    ///
+    /// # Panics
+    /// If it is not as long as [`Self::extranonce_len`].
     pub fn merkle_root(&self, full_extranonce: &[u8]) -> [u8; 32] {
         self.merkle_root_of(None, full_extranonce, &[])
     }
 
     /// The SHA-256 state after the coinbase up to and with `prefix`, if whole blocks reach further into
     /// it than the state that all channels share. Computed once for a channel and job.
-    pub(crate) fn channel_midstate(&self, prefix: &[u8]) -> Option<[u8; 32]> {
-        let shared = whole_blocks(self.coinbase_prefix.len());
-        let own = whole_blocks(self.coinbase_prefix.len() + prefix.len());
+    pub(crate) fn channel_midstate(&self, prefix: &[u8]) -> Option<sha256::State> {
+        let shared = whole_blocks(self.extranonce_at());
+        let own = whole_blocks(self.extranonce_at() + prefix.len());
         (own > shared).then(|| {
-            let mut engine = self.engine();
-            let end = own - self.coinbase_prefix.len();
-            engine.input(&prefix[..end]);
-            engine.midstate().to_byte_array()
+            let (mut state, mut blocks) = (self.midstate, [0; WINDOW]);
+            let blocks = self.fill(&mut blocks, (shared, own), prefix, &[]);
+            sha256::compress(&mut state, blocks);
+            state
         })
     }
 
-    /// The merkle root for the extranonce `prefix ‖ rolled`. `midstate` is what
-    /// [`Self::channel_midstate`] gave for this prefix.
+    /// The merkle root for the extranonce `prefix ‖ rolled`, which is as long as the job's. `midstate` is
+    /// what [`Self::channel_midstate`] gave for this prefix.
     pub(crate) fn merkle_root_of(
         &self,
-        midstate: Option<&[u8; 32]>,
+        midstate: Option<&sha256::State>,
         prefix: &[u8],
         rolled: &[u8],
     ) -> [u8; 32] {
-        let mut engine = match midstate {
-            None => {
-                let mut engine = self.engine();
-                engine.input(prefix);
-                engine
-            }
-            Some(midstate) => {
-                let hashed = whole_blocks(self.coinbase_prefix.len() + prefix.len());
-                let midstate = sha256::Midstate::from_byte_array(*midstate);
-                let mut engine = sha256::HashEngine::from_midstate(midstate, hashed);
-                engine.input(&prefix[hashed - self.coinbase_prefix.len()..]);
-                engine
-            }
-        };
-        engine.input(rolled);
-        engine.input(&self.coinbase_suffix);
-        let coinbase = sha256d::Hash::from_engine(engine).to_byte_array();
-        merkle_root(coinbase, &self.merkle_path)
+        let len = prefix.len() + rolled.len();
+        assert_eq!(len, self.extranonce_len(), "an extranonce of another length makes another coinbase");
+        let at = self.extranonce_at();
+        let from = whole_blocks(if midstate.is_some() { at + prefix.len() } else { at });
+        let until = (at + len).next_multiple_of(BLOCK);
+        let (mut state, mut blocks) = (*midstate.unwrap_or(&self.midstate), [0; WINDOW]);
+        sha256::compress(&mut state, self.fill(&mut blocks, (from, until), prefix, rolled));
+        sha256::compress(&mut state, &self.coinbase[until..]);
+        merkle_root(sha256::finish_double(&state), &self.merkle_path)
     }
 
-    /// Having hashed the coinbase up to the extranonce.
-    fn engine(&self) -> sha256::HashEngine {
-        let hashed = whole_blocks(self.coinbase_prefix.len());
-        let mut engine = sha256::HashEngine::from_midstate(self.midstate, hashed);
-        engine.input(&self.coinbase_prefix[hashed..]);
-        engine
+    /// The bytes of the coinbase from `from` until `until`, with `prefix ‖ rolled` for its extranonce. What of that lies
+    /// before them or behind them is left out.
+    fn fill<'w>(
+        &self,
+        window: &'w mut [u8; WINDOW],
+        (from, until): (usize, usize),
+        prefix: &[u8],
+        rolled: &[u8],
+    ) -> &'w [u8] {
+        let window = &mut window[..until - from];
+        window.copy_from_slice(&self.coinbase[from..until]);
+        let at = self.extranonce_at();
+        for (at, part) in [(at, prefix), (at + prefix.len(), rolled)] {
+            let (start, end) = (at.max(from), (at + part.len()).min(until));
+            if start < end {
+                window[start - from..end - from].copy_from_slice(&part[start - at..end - at]);
+            }
+        }
+        window
+    }
+
+    fn extranonce_at(&self) -> usize {
+        self.extranonce_at as usize
     }
 }
 
@@ -331,12 +354,7 @@ fn check_script(coinbase_prefix: &[u8], extranonce_len: usize) -> Result<(), Job
 
 /// Folds the coinbase's id with its siblings, the deepest first (MP-94).
 pub fn merkle_root(coinbase_txid: [u8; 32], path: &[[u8; 32]]) -> [u8; 32] {
-    path.iter().fold(coinbase_txid, |left, right| {
-        let mut engine = sha256d::Hash::engine();
-        engine.input(&left);
-        engine.input(right);
-        sha256d::Hash::from_engine(engine).to_byte_array()
-    })
+    sha256::double_along(coinbase_txid, path)
 }
 
 /// A block header, serialised.
@@ -360,7 +378,7 @@ pub fn header(
 
 /// A header's hash in internal byte order.
 pub fn header_hash(header: &[u8; 80]) -> [u8; 32] {
-    sha256d::Hash::hash(header).to_byte_array()
+    sha256::double_of_header(header)
 }
 
 /// Gives out job ids: one source for all jobs that any channel of a pool may see, whether they were

@@ -4,13 +4,12 @@
 //! channels; when the batch is durable its shares are acknowledged and the next batch leaves. So the disk sets the pace:
 //! an idle pool acknowledges at once, a busy one once per fsync, and no share is acknowledged before it is safe.
 
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use engine::{ConnId, ShardHandle, TrySendError};
 use ledger::{Batch, LedgerError, LedgerHandle, Source};
 use tracing::{error, info};
-use work::{Ehash, PayoutKey};
+use work::{Ehash, KeyMap, PayoutKey};
 
 use super::Command;
 use crate::stats::PoolStats;
@@ -47,7 +46,7 @@ pub(super) struct Settlement {
     /// journal.
     credits: Vec<(PayoutKey, Ehash)>,
     /// Where in `credits` a key's sum is.
-    places: HashMap<PayoutKey, usize>,
+    places: KeyMap<usize>,
     /// The same, of keys whose sum would not fit its number.
     overflow: Vec<(PayoutKey, Ehash)>,
     failing: bool,
@@ -66,7 +65,7 @@ impl Settlement {
             waiting: Vec::new(),
             touched: Vec::new(),
             credits: Vec::new(),
-            places: HashMap::new(),
+            places: KeyMap::default(),
             overflow: Vec::new(),
             failing: false,
         }

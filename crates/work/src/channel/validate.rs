@@ -6,7 +6,7 @@
 //! larger filter.
 
 use {
-    super::{Channel, Computed, Kind, Slot},
+    super::{Channel, Common, Computed, Kind, Slot},
     crate::{
         duplicates::Insertion,
         job::{self, Job, VERSION_ROLLING_MASK},
@@ -50,7 +50,7 @@ impl Channel {
         check_version(share.version, &slot.job, self.rolling_allowed(&slot.job))?;
         check_ntime(share.ntime, slot.min_ntime, now.unix)?;
 
-        let root = self.share_root(slot, rolled);
+        let (root, computed_anew) = self.share_root(slot, rolled);
         let tip = &*self.tip;
         let header =
             job::header(share.version, tip.prev_hash(), &root, share.ntime, tip.nbits(), share.nonce);
@@ -74,7 +74,11 @@ impl Channel {
                 tip: self.tip.clone(),
             })
         });
-        let recompute = slot.state == State::Active && self.computed.job_id != job_id;
+        let recompute = match self.kind {
+            Kind::Standard => computed_anew,
+            // A future job took the place of the one that is mined.
+            Kind::Extended { .. } => slot.state == State::Active && self.computed.job_id != job_id,
+        };
         let places = self.policy.shares_per_tip.saturating_add(if is_block { PLACES_FOR_BLOCKS } else { 0 });
         match self.seen.insert(&hash, places) {
             Insertion::New => {}
@@ -84,8 +88,10 @@ impl Channel {
         self.acks.record(share.sequence_number, rung.difficulty);
         self.vardiff.record(rung_index, self.policy.shares_per_minute, now.millis);
         if recompute {
-            // A future job took the place of the one that is mined.
-            self.compute(job_id);
+            match self.kind {
+                Kind::Standard => self.other_root = Some(Box::new((job_id, root))),
+                Kind::Extended { .. } => self.compute(job_id),
+            }
         }
         Ok(Accepted { credit: rung.credit, difficulty: rung.difficulty, block })
     }
@@ -95,15 +101,17 @@ impl Channel {
         !self.policy.fixed_version && (self.kind == Kind::Standard || job.version_rolling_allowed())
     }
 
-    fn share_root(&self, slot: &Slot, rolled: &[u8]) -> [u8; 32] {
-        let computed = match &self.computed {
-            Computed { job_id, hash: Some(hash) } if *job_id == slot.job.id() => Some(hash),
+    /// The merkle root of a share, and whether it had to be computed.
+    fn share_root(&self, slot: &Slot, rolled: &[u8]) -> ([u8; 32], bool) {
+        let known = if self.kind == Kind::Standard { self.known_root(slot.job.id()) } else { None };
+        if let Some(root) = known {
+            return (root, false);
+        }
+        let midstate = match &self.computed {
+            Computed { job_id, what: Common::Midstate(state) } if *job_id == slot.job.id() => Some(state),
             _ => None,
         };
-        match (self.kind, computed) {
-            (Kind::Standard, Some(root)) => *root,
-            (_, midstate) => slot.job.merkle_root_of(midstate, self.prefix_at(slot.prefix), rolled),
-        }
+        (slot.job.merkle_root_of(midstate, self.prefix_at(slot.prefix), rolled), true)
     }
 }
 

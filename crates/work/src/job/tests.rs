@@ -1,4 +1,9 @@
-use {super::*, crate::extranonce::FULL_LEN, proptest::prelude::*};
+use {
+    super::*,
+    crate::extranonce::FULL_LEN,
+    bitcoin_hashes::{Hash, sha256d},
+    proptest::prelude::*,
+};
 
 /// Parts of a plausible job: `tag` bytes before the extranonce, `levels` siblings.
 pub(crate) fn parts(id: u32, tag: usize, levels: u8, extranonce_len: usize) -> JobParts {
@@ -118,11 +123,16 @@ proptest! {
     #[test]
     fn midstates_change_nothing(
         tag in 0usize..76,
+        suffix_len in 4usize..200,
         levels in 0u8..4,
         prefix_len in 0usize..=FULL_LEN,
         extranonce: [u8; FULL_LEN],
     ) {
-        let job = Job::new(parts(1, tag, levels, FULL_LEN)).unwrap();
+        let mut parts = parts(1, tag, levels, FULL_LEN);
+        parts.coinbase_suffix.resize(suffix_len, 0x77);
+        let job = Job::new(parts.clone()).unwrap();
+        prop_assert_eq!(job.coinbase_prefix(), parts.coinbase_prefix);
+        prop_assert_eq!(job.coinbase_suffix(), parts.coinbase_suffix);
         let coinbase = [job.coinbase_prefix(), &extranonce, job.coinbase_suffix()].concat();
         let expected = merkle_root(sha256d(&coinbase), job.merkle_path());
         prop_assert_eq!(job.merkle_root(&extranonce), expected);

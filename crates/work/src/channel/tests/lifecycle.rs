@@ -351,9 +351,15 @@ fn the_root_is_the_same_whether_it_was_kept_or_not() {
     }
     assert_eq!(channel.merkle_root(4), None);
     assert_eq!(extended().merkle_root(1), None);
-    // A share on the active job brings its root back.
-    assert_eq!(channel.computed.job_id, 3);
-    let good = find_share(&channel, 2, &tip(1), 0);
-    submit(&mut channel, good).unwrap();
-    assert_eq!(channel.computed.job_id, 2);
+    // The newest job's is kept, and that of the last other job that a share came for.
+    let kept = |channel: &Channel| [1, 2, 3].map(|id| channel.known_root(id).is_some());
+    assert_eq!(kept(&channel), [false, false, true]);
+    for (id, now_kept) in [(2, [false, true, true]), (1, [true, false, true])] {
+        let good = find_share(&channel, id, &tip(1), id * 1000);
+        submit(&mut channel, good).unwrap();
+        assert_eq!(kept(&channel), now_kept);
+        assert_eq!(channel.merkle_root(id), Some(job(id).merkle_root(channel.prefix())));
+    }
+    channel.activate(3, &tip(2)).unwrap();
+    assert_eq!(kept(&channel), [false, false, true]);
 }

@@ -246,3 +246,37 @@ fn what_a_job_id_stands_for() {
         submit(&mut channel, active).unwrap();
     }
 }
+
+/// A superseded job's root is kept, but never another job's that had the same id.
+// proves: MP-88 MP-125
+#[test]
+fn shares_on_any_valid_job_have_that_jobs_root() {
+    let mut channel = standard_with(Policy { past_jobs: 2, ..Policy::default() });
+    let levels = |id, levels: u8| {
+        job_with(id, |parts| parts.merkle_path = (0..levels).map(|level| [level; 32]).collect())
+    };
+    channel.add_future(&levels(1, 1)).unwrap();
+    channel.activate(1, &tip(1)).unwrap();
+    let target = channel.target();
+    let mut nonce = 0;
+    let mut accepted = |channel: &mut Channel, job: &Job| {
+        let good = find(channel, job, &tip(1), nonce, |hash| target.is_met_by(hash));
+        nonce = good.nonce + 1;
+        submit(channel, good).unwrap();
+        assert_eq!(channel.merkle_root(job.id()), Some(job.merkle_root(channel.prefix())));
+    };
+    accepted(&mut channel, &levels(1, 1));
+    for id in 2..=3 {
+        channel.add_active(&levels(id, 2), MIN_NTIME).unwrap();
+        for _ in 0..2 {
+            accepted(&mut channel, &levels(1, 1));
+            accepted(&mut channel, &levels(id, 2));
+        }
+    }
+    // Two more, and job 1 is forgotten; then its id comes back, and is superseded again.
+    channel.add_active(&levels(4, 2), MIN_NTIME).unwrap();
+    channel.add_active(&levels(1, 5), MIN_NTIME).unwrap();
+    channel.add_active(&levels(5, 2), MIN_NTIME).unwrap();
+    accepted(&mut channel, &levels(1, 5));
+    accepted(&mut channel, &levels(5, 2));
+}
