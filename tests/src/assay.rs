@@ -57,11 +57,25 @@ impl Addresses {
     }
 }
 
+/// What surrounds a pool, where that is what a test is about.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    /// Words that go before the program, such as those that enter a namespace.
+    pub wrapper: Vec<String>,
+    /// Variables of its environment.
+    pub environment: Vec<(String, String)>,
+    /// Its data directory, if it is not to be in the pool's temporary directory.
+    pub data_dir: Option<PathBuf>,
+    /// Where it logs to, if not there.
+    pub log: Option<PathBuf>,
+}
+
 /// A running `assay pool`. It is killed when dropped; its files live as long as the value.
 #[derive(Debug)]
 pub struct AssayPool {
     process: Option<Process>,
     directory: TempDir,
+    surroundings: Surroundings,
     config: String,
     addresses: Addresses,
 }
@@ -69,10 +83,12 @@ pub struct AssayPool {
 impl AssayPool {
     /// Starts a pool upon `node`.
     pub fn start(node: &RealNode, settings: &PoolSettings) -> AssayPool {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let config = config_file(directory.path(), node, settings);
-        let nowhere = Addresses { stratum: String::new(), http: String::new(), authority: String::new() };
-        let mut pool = AssayPool { process: None, directory, config, addresses: nowhere };
+        AssayPool::start_in(Surroundings::default(), node, settings)
+    }
+
+    /// The same somewhere else.
+    pub fn start_in(surroundings: Surroundings, node: &RealNode, settings: &PoolSettings) -> AssayPool {
+        let mut pool = AssayPool::prepare(surroundings, node, settings);
         pool.launch();
         // From now on it keeps its ports, so that devices and tests find it again.
         let fixed = [("[pool]\nlisten", &pool.addresses.stratum), ("[http]\nlisten", &pool.addresses.http)];
@@ -82,6 +98,18 @@ impl AssayPool {
                 .replace(&format!("{field} = \"127.0.0.1:0\""), &format!("{field} = \"{address}\""));
         }
         pool
+    }
+
+    /// A pool that was not started yet.
+    pub fn prepare(surroundings: Surroundings, node: &RealNode, settings: &PoolSettings) -> AssayPool {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let mut config = config_file(directory.path(), node, settings);
+        if let Some(data_dir) = &surroundings.data_dir {
+            let usual = format!("data_dir = \"{}\"", directory.path().join("data").display());
+            config = config.replace(&usual, &format!("data_dir = \"{}\"", data_dir.display()));
+        }
+        let nowhere = Addresses { stratum: String::new(), http: String::new(), authority: String::new() };
+        AssayPool { process: None, directory, surroundings, config, addresses: nowhere }
     }
 
     /// Starts it again with the same configuration, data directory and ports.
@@ -94,18 +122,71 @@ impl AssayPool {
         assert_eq!(self.addresses, before, "a restarted pool is the same pool to its miners");
     }
 
+    /// Starts it, and kills it after a while, ready or not.
+    pub fn kill_while_starting(&mut self, after: Duration) {
+        let process = self.spawn();
+        std::thread::sleep(after);
+        process.kill();
+    }
+
+    /// Starts it, which must fail, and gives what it says.
+    pub fn refuses_to_start(&mut self) -> String {
+        assert!(self.process.is_none(), "the pool runs already");
+        let mut command = self.command();
+        let finished = run("assay pool", &mut command, PATIENCE);
+        assert!(!finished.status.success(), "a pool that should not start has started: {finished:?}");
+        assert!(finished.stdout.is_empty(), "ready in spite of everything: {finished:?}");
+        finished.stderr
+    }
+
     fn launch(&mut self) {
         assert!(self.process.is_none(), "the pool runs already");
-        std::fs::write(self.config_path(), &self.config).expect("the temporary directory can be written");
-        let mut command = assay();
-        command.args(["pool", "--config"]).arg(self.config_path());
-        let mut process = Process::spawn("assay pool", &mut command, &self.directory.path().join("pool.log"));
+        let mut process = self.spawn();
         let line = process.lines().next(PATIENCE);
         self.addresses = match line.as_deref().map(Addresses::parse) {
             Some(Some(addresses)) => addresses,
             _ => panic!("assay pool is not ready but says {line:?}: {}", process.log()),
         };
         self.process = Some(process);
+    }
+
+    fn spawn(&self) -> Process {
+        let own_log = self.directory.path().join("pool.log");
+        let log = self.surroundings.log.as_ref().unwrap_or(&own_log);
+        Process::spawn("assay pool", &mut self.command(), log)
+    }
+
+    /// What starts it.
+    fn command(&self) -> Command {
+        std::fs::write(self.config_path(), &self.config).expect("the temporary directory can be written");
+        let mut command = self.program();
+        command.args(["pool", "--config"]).arg(self.config_path());
+        command.envs(self.surroundings.environment.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    /// The program where the pool runs.
+    fn program(&self) -> Command {
+        let mut words = self.surroundings.wrapper.iter();
+        let Some(first) = words.next() else { return assay() };
+        let mut command = without_settings(Command::new(first));
+        command.args(words).arg(binaries::assay());
+        command
+    }
+
+    /// Sends it a signal, named as `kill` names it.
+    pub fn signal(&self, signal: &str) {
+        self.process.as_ref().expect("the pool runs").signal(signal);
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.process.as_ref().expect("the pool runs").id()
+    }
+
+    /// Whether it runs.
+    pub fn is_running(&mut self) -> bool {
+        self.process.as_mut().is_some_and(Process::is_running)
     }
 
     /// Ends it with SIGKILL, in the middle of whatever it does.
@@ -134,15 +215,20 @@ impl AssayPool {
         self.directory.path().join("assay.toml")
     }
 
+    /// Its data directory.
+    pub fn data_dir(&self) -> PathBuf {
+        let own = || self.directory.path().join("data");
+        self.surroundings.data_dir.clone().unwrap_or_else(own)
+    }
+
     /// Its ledger's database.
     pub fn ledger_path(&self) -> PathBuf {
-        self.directory.path().join("data/ledger.db")
+        self.data_dir().join("ledger.db")
     }
 
     /// Found blocks that it keeps on disk, since its node has not judged them.
     pub fn kept_blocks(&self) -> usize {
-        let kept =
-            std::fs::read_dir(self.directory.path().join("data/blocks")).into_iter().flatten().flatten();
+        let kept = std::fs::read_dir(self.data_dir().join("blocks")).into_iter().flatten().flatten();
         kept.filter(|entry| entry.path().extension().is_some_and(|ending| ending == "block")).count()
     }
 
@@ -218,11 +304,16 @@ impl AssayPool {
 
     /// Runs `assay ledger verify` on its ledger, which must be clean, and gives what it says in JSON.
     pub fn verify_ledger(&self) -> Value {
-        let mut command = assay();
-        command.args(["ledger", "verify", "--json", "--db"]).arg(self.ledger_path());
-        let finished = run("assay ledger verify", &mut command, Duration::from_secs(60));
+        let finished = self.audit();
         assert!(finished.status.success(), "the ledger is not clean: {finished:?}");
         one_json_object(&finished.stdout)
+    }
+
+    /// Runs `assay ledger verify` on its ledger, whatever it says.
+    pub fn audit(&self) -> Finished {
+        let mut command = self.program();
+        command.args(["ledger", "verify", "--json", "--db"]).arg(self.ledger_path());
+        run("assay ledger verify", &mut command, Duration::from_secs(60))
     }
 }
 
@@ -250,7 +341,10 @@ pub const TAG: &str = "assay system test";
 
 /// The program, untouched by the environment of the tests.
 pub fn assay() -> Command {
-    let mut command = Command::new(binaries::assay());
+    without_settings(Command::new(binaries::assay()))
+}
+
+fn without_settings(mut command: Command) -> Command {
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ASSAY_")) {
         command.env_remove(name);
     }

@@ -62,11 +62,25 @@ impl Process {
     /// # Panics
     /// When it has not ended within `timeout`.
     pub fn terminate(self, timeout: Duration) -> ExitStatus {
-        let pid = self.child.id();
-        // The standard library only knows SIGKILL; every shell knows the others.
-        let sent = Command::new("sh").args(["-c", &format!("kill -TERM {pid}")]).status().expect("a shell");
-        assert!(sent.success(), "{} (pid {pid}) was gone before it was asked to stop", self.name);
+        self.signal("TERM");
         self.wait(timeout)
+    }
+
+    /// Sends it a signal, named as `kill` names it.
+    ///
+    /// # Panics
+    /// When it is gone.
+    pub fn signal(&self, signal: &str) {
+        let pid = self.id();
+        // The standard library only knows SIGKILL; every shell knows the others.
+        let sent =
+            Command::new("sh").args(["-c", &format!("kill -{signal} {pid}")]).status().expect("a shell");
+        assert!(sent.success(), "{} (pid {pid}) was gone before it was sent SIG{signal}", self.name);
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Waits for its exit status.

@@ -4,6 +4,7 @@
 //! Each channel has a fresh key on every connection, so that what a crash of the pool leaves undecided, the
 //! shares in flight at that moment, stays small for each key.
 
+mod burst;
 mod channel;
 mod link;
 
@@ -28,10 +29,15 @@ use crate::assay::Addresses;
 use channel::{Channel, Share};
 use link::Link;
 
+pub use burst::{Burst, Fired};
 pub use channel::Account;
 
 /// Nonces that are searched between two looks at the connection: a few milliseconds.
 const STRIDE: u32 = 1 << 15;
+
+/// Far less than is true: a pool that wants ten shares a second then asks for some 5,000 hashes a share, a thousandth of
+/// a block's, and gets hundreds of shares a second until it has found out.
+const NOMINAL_HASH_RATE: f32 = 50_000.0;
 
 /// The pause between two attempts to connect.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -131,16 +137,7 @@ impl Session<'_> {
         record: &Mutex<Record>,
         stop: &AtomicBool,
     ) -> Result<()> {
-        let authority = pool.authority.parse().expect("the ready line has an authority key");
-        let mut session =
-            Session { link: Link::connect(&pool.stratum, authority)?, kind, channels: Vec::new(), record };
-        session.set_up()?;
-        let keys: Vec<String> = (0..channels).map(|_| random_payout_key()).collect();
-        session.open_channels(&keys)?;
-        while session.channels.len() < keys.len() {
-            session.receive(&keys, true)?;
-        }
-        record.lock().expect("not poisoned").connections += 1;
+        let (mut session, keys) = Session::open(pool, kind, (channels, NOMINAL_HASH_RATE), record)?;
         for turn in (0..keys.len()).cycle() {
             if stop.load(Ordering::Relaxed) {
                 break;
@@ -149,6 +146,27 @@ impl Session<'_> {
             session.receive(&keys, false)?;
         }
         Ok(())
+    }
+
+    /// Connects and opens `channels`, each with a fresh payout key and this nominal hash rate; returns the keys in the order in which they were
+    /// asked for.
+    fn open<'a>(
+        pool: &Addresses,
+        kind: Kind,
+        (channels, nominal_hash_rate): (u32, f32),
+        record: &'a Mutex<Record>,
+    ) -> Result<(Session<'a>, Vec<String>)> {
+        let authority = pool.authority.parse().expect("the ready line has an authority key");
+        let mut session =
+            Session { link: Link::connect(&pool.stratum, authority)?, kind, channels: Vec::new(), record };
+        session.set_up()?;
+        let keys: Vec<String> = (0..channels).map(|_| random_payout_key()).collect();
+        session.open_channels(&keys, F32::new(nominal_hash_rate))?;
+        while session.channels.len() < keys.len() {
+            session.receive(&keys, true)?;
+        }
+        record.lock().expect("not poisoned").connections += 1;
+        Ok((session, keys))
     }
 
     fn set_up(&mut self) -> Result<()> {
@@ -179,10 +197,8 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn open_channels(&mut self, keys: &[String]) -> Result<()> {
-        // Far less than is true: the pool then asks for some 5,000 hashes a share, a thousandth of a block's, and
-        // gets hundreds of shares a second until it has found out.
-        let (nominal_hash_rate, max_target) = (F32::new(50_000.0), [0xff; 32]);
+    fn open_channels(&mut self, keys: &[String], nominal_hash_rate: F32) -> Result<()> {
+        let max_target = [0xff; 32];
         for (request_id, key) in (0_u32..).zip(keys) {
             let user_identity = Str0_255::truncated(key);
             match self.kind {
@@ -205,42 +221,47 @@ impl Session<'_> {
     }
 
     fn search(&mut self, turn: usize) -> Result<()> {
-        let (channel, key) = &mut self.channels[turn];
-        let shares = {
-            // Booked before it is sent: what the pool has credited was submitted.
-            let mut record = self.record.lock().expect("not poisoned");
-            channel.search(STRIDE, record.accounts.entry(key.clone()).or_default())
-        };
-        for share in shares {
-            let Share { sequence_number, job_id, version, ntime, nonce } = share;
-            let channel_id = channel.id;
-            match self.kind {
-                Kind::Standard => {
-                    self.link.queue(&SubmitSharesStandard {
-                        channel_id,
-                        sequence_number,
-                        job_id,
-                        nonce,
-                        ntime,
-                        version,
-                    });
-                }
-                Kind::Extended => {
-                    let extranonce =
-                        B0_32::new(vec![0; channel.rollable]).expect("at most 32 bytes were granted");
-                    self.link.queue(&SubmitSharesExtended {
-                        channel_id,
-                        sequence_number,
-                        job_id,
-                        nonce,
-                        ntime,
-                        version,
-                        extranonce,
-                    });
-                }
-            }
+        for share in self.channels[turn].0.search(STRIDE) {
+            self.queue(turn, &share);
         }
         self.link.flush()
+    }
+
+    /// Puts a share of the channel `turn` into the next flush.
+    fn queue(&mut self, turn: usize, share: &Share) {
+        let (channel, key) = &mut self.channels[turn];
+        let sequence_number = {
+            // Booked before it is sent: what the pool has credited was submitted.
+            let mut record = self.record.lock().expect("not poisoned");
+            if !record.accounts.contains_key(key) {
+                record.accounts.insert(key.clone(), Account::default());
+            }
+            channel.submit(share, record.accounts.get_mut(key).expect("it is there or was just put there"))
+        };
+        let (channel_id, Share { job_id, version, ntime, nonce, .. }) = (channel.id, *share);
+        match self.kind {
+            Kind::Standard => self.link.queue(&SubmitSharesStandard {
+                channel_id,
+                sequence_number,
+                job_id,
+                nonce,
+                ntime,
+                version,
+            }),
+            Kind::Extended => {
+                let extranonce =
+                    B0_32::new(vec![0; channel.rollable]).expect("at most 32 bytes were granted");
+                self.link.queue(&SubmitSharesExtended {
+                    channel_id,
+                    sequence_number,
+                    job_id,
+                    nonce,
+                    ntime,
+                    version,
+                    extranonce,
+                });
+            }
+        }
     }
 
     fn receive(&mut self, keys: &[String], wait: bool) -> Result<()> {

@@ -22,11 +22,9 @@ pub struct Account {
     pub acknowledged_shares: u64,
 }
 
-/// A share to be sent.
+/// A share that was found.
 #[derive(Clone, Copy, Debug)]
 pub struct Share {
-    /// Counts the channel's shares from 0.
-    pub sequence_number: u32,
     /// The job it was found for.
     pub job_id: u32,
     /// Version of the header.
@@ -35,6 +33,10 @@ pub struct Share {
     pub ntime: u32,
     /// Nonce of the header.
     pub nonce: u32,
+    /// What it is worth, in eHash.
+    pub credit: u64,
+    /// It meets the network's target, too.
+    pub is_block: bool,
 }
 
 /// An open channel.
@@ -62,7 +64,7 @@ struct Tip {
     nbits: u32,
 }
 
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 struct Job {
     id: u32,
     version: u32,
@@ -77,6 +79,7 @@ struct Active {
     search: Search,
     next_nonce: u32,
     target: bitcoin::Target,
+    network: bitcoin::Target,
     credit: u64,
 }
 
@@ -167,6 +170,7 @@ impl Channel {
         let tip = self.tip.expect("a job is active only after the first SetNewPrevHash");
         let network = Target::from_compact(tip.nbits).expect("the network's target is valid");
         let credit = Target::credit(Target::from_le_bytes(self.target), network).get();
+        let network = bitcoin::Target::from_le_bytes(network.to_le_bytes());
         let header = job.header(tip, ntime);
         let before = self.active.as_ref().filter(|before| before.header == header);
         if before.is_some() {
@@ -175,7 +179,7 @@ impl Channel {
         // No header is searched twice, whatever its job is called.
         let next_nonce = before.map_or(0, |before| before.next_nonce);
         let (search, target) = (Search::new(&header), bitcoin::Target::from_le_bytes(self.target));
-        self.active = Some(Active { job, ntime, header, search, next_nonce, target, credit });
+        self.active = Some(Active { job, ntime, header, search, next_nonce, target, network, credit });
     }
 
     /// Ids of jobs that were the same work as the job before them, since the last call. A device that starts every
@@ -184,22 +188,33 @@ impl Channel {
         std::mem::take(&mut self.repeated_work)
     }
 
-    /// Searches the next `nonces` headers of the active job and books every share in them to `account`.
-    pub fn search(&mut self, nonces: u32, account: &mut Account) -> Vec<Share> {
+    /// Searches the next `nonces` headers of the active job and gives every share in them.
+    pub fn search(&mut self, nonces: u32) -> Vec<Share> {
         let Some(active) = &mut self.active else { return Vec::new() };
         let end = active.next_nonce.saturating_add(nonces);
         let mut shares = Vec::new();
         while let Some(nonce) = active.search.find(active.target, active.next_nonce..end) {
             active.next_nonce = nonce + 1;
-            let sequence_number = self.next_sequence_number;
-            self.next_sequence_number += 1;
-            self.unanswered.insert(sequence_number, active.credit);
-            account.submitted += active.credit;
-            let Job { id: job_id, version, .. } = active.job;
-            shares.push(Share { sequence_number, job_id, version, ntime: active.ntime, nonce });
+            let is_block = bitcoin::Target::from_le_bytes(active.search.hash(nonce)) <= active.network;
+            let (Job { id: job_id, version, .. }, ntime, credit) = (active.job, active.ntime, active.credit);
+            shares.push(Share { job_id, version, ntime, nonce, credit, is_block });
         }
         active.next_nonce = end;
         shares
+    }
+
+    /// Books a share that is about to be sent, and gives its sequence number.
+    pub fn submit(&mut self, share: &Share, account: &mut Account) -> u32 {
+        let sequence_number = self.next_sequence_number;
+        self.next_sequence_number += 1;
+        self.unanswered.insert(sequence_number, share.credit);
+        account.submitted += share.credit;
+        sequence_number
+    }
+
+    /// Shares that the server has not answered yet.
+    pub fn unanswered(&self) -> usize {
+        self.unanswered.len()
     }
 
     /// The server has accepted all unanswered shares up to a sequence number. `Err` if its count is another.
