@@ -21,7 +21,10 @@ pub fn start(format: LogFormat, default_filter: &str) {
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
+        .with_writer(std::io::stderr)
+        // Else a line that cannot be written is told on standard error, which ends the thread when that is the very
+        // file on the full disk.
+        .log_internal_errors(false);
     // A second start, as in tests that run several roles, keeps the first subscriber.
     let _ = match format {
         LogFormat::Text => lines.try_init(),

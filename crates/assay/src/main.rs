@@ -16,15 +16,18 @@ mod roles;
 mod shutdown;
 mod swarm;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     match cli::run() {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error}");
+            let mut stderr = std::io::stderr().lock();
+            // Where errors cannot be written, the exit status still tells.
+            let _ = writeln!(stderr, "error: {error}");
             for cause in error.chain().skip(1) {
-                eprintln!("because: {cause}");
+                let _ = writeln!(stderr, "because: {cause}");
             }
             ExitCode::FAILURE
         }

@@ -16,7 +16,7 @@ use {
     sv2::{Message, noise::Sealer},
 };
 
-/// A point in time in milliseconds since the shard started.
+/// A point in time in milliseconds since the shard started, without those in which it was stopped.
 pub(crate) type Tick = u64;
 /// The tick that does not come.
 pub(crate) const NEVER: Tick = Tick::MAX;
@@ -26,11 +26,17 @@ pub(crate) fn ticks(duration: Duration) -> Tick {
     Tick::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(NEVER)
 }
 
+/// A shard that did not run for longer than this, beyond what it slept for, was stopped, or its machine was.
+const LONGEST_STEP: Duration = Duration::from_secs(1);
+
 /// The time of a turn. Read once, for all that happens in it.
 pub(crate) struct Clock {
-    start: Instant,
     pub(crate) now: Instant,
+    /// Counts only time in which the shard could serve. What peers did while it was stopped waits in their sockets: no
+    /// deadline may come before it was looked at.
     pub(crate) tick: Tick,
+    /// The exact time that `tick` shows.
+    served: Duration,
     unix: u32,
     #[cfg(feature = "simulation")]
     stands_still: bool,
@@ -39,14 +45,7 @@ pub(crate) struct Clock {
 impl Clock {
     /// The system's clock.
     pub(crate) fn system() -> Self {
-        let mut clock = Self {
-            start: Instant::now(),
-            now: Instant::now(),
-            tick: 0,
-            unix: 0,
-            #[cfg(feature = "simulation")]
-            stands_still: false,
-        };
+        let mut clock = Self::starting_at(Instant::now(), 0);
         clock.update();
         clock
     }
@@ -54,21 +53,48 @@ impl Clock {
     /// A clock that goes on when it is [set](Self::set).
     #[cfg(feature = "simulation")]
     pub(crate) fn set_by_hand(now: Instant, unix: u32) -> Self {
-        Self { start: now, now, tick: 0, unix, stands_still: true }
+        Self { stands_still: true, ..Self::starting_at(now, unix) }
     }
 
+    fn starting_at(now: Instant, unix: u32) -> Self {
+        Self {
+            now,
+            tick: 0,
+            served: Duration::ZERO,
+            unix,
+            #[cfg(feature = "simulation")]
+            stands_still: false,
+        }
+    }
+
+    /// Reads the time, during a turn.
     pub(crate) fn update(&mut self) {
+        self.woke(Some(Duration::ZERO));
+    }
+
+    /// Reads the time after a sleep of `timeout` at most.
+    pub(crate) fn woke(&mut self, timeout: Option<Duration>) {
         #[cfg(feature = "simulation")]
         if self.stands_still {
             return;
         }
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        self.set(Instant::now(), u32::try_from(unix).unwrap_or(u32::MAX));
+        // Who sleeps without end has no deadline that could come too early.
+        let longest = timeout.map_or(Duration::MAX, |timeout| timeout.saturating_add(LONGEST_STEP));
+        self.go_on(Instant::now(), u32::try_from(unix).unwrap_or(u32::MAX), longest);
     }
 
+    /// Sets the time. All of what lies between was time to serve.
+    #[cfg(feature = "simulation")]
     pub(crate) fn set(&mut self, now: Instant, unix: u32) {
-        self.now = now;
-        self.tick = Tick::try_from(now.duration_since(self.start).as_millis()).unwrap_or(NEVER - 1);
+        self.go_on(now, unix, Duration::MAX);
+    }
+
+    fn go_on(&mut self, now: Instant, unix: u32, longest: Duration) {
+        let step = now.saturating_duration_since(self.now).min(longest);
+        self.now = self.now.max(now);
+        self.served = self.served.saturating_add(step);
+        self.tick = Tick::try_from(self.served.as_millis()).unwrap_or(NEVER - 1);
         self.unix = unix;
     }
 
@@ -235,5 +261,27 @@ impl Link<'_> {
         if self.wishes.end.is_none() {
             self.wishes.end = Some(Box::new(why));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stopped_shard_brings_no_deadline_nearer() {
+        let start = Instant::now();
+        let mut clock = Clock::starting_at(start, 0);
+        let seconds = Duration::from_secs;
+        // Slept for five seconds of at most ten.
+        clock.go_on(start + seconds(5), 5, seconds(10) + LONGEST_STEP);
+        assert_eq!((clock.tick, clock.unix()), (5000, 5));
+        // Slept for at most ten, and woke an hour later.
+        clock.go_on(start + seconds(3605), 3605, seconds(10) + LONGEST_STEP);
+        assert_eq!((clock.tick, clock.unix()), (16_000, 3605));
+        assert_eq!(clock.now, start + seconds(3605), "only deadlines are put off");
+        // In the middle of a turn; and the date is set back meanwhile.
+        clock.go_on(start + seconds(7205), 1, LONGEST_STEP);
+        assert_eq!((clock.tick, clock.unix()), (17_000, 1));
     }
 }

@@ -126,7 +126,7 @@ impl<H: Handler> Shard<H> {
         let board = Arc::clone(&self.board);
         let shown = &board.shards[usize::from(self.table.shard)];
         shown.begin_round(board.now());
-        self.table.desk.clock.update();
+        self.table.desk.clock.woke(timeout);
         self.serve(events.iter().filter(|event| event.token() != BELL).map(Ready::from));
         // With fewer events than fit, nobody was left out.
         if events.iter().count() < EVENTS {

@@ -129,8 +129,9 @@ pub enum NodeState {
     Ready,
     /// It cannot be used at present. After a template that did not come, only a template ends this.
     Down {
-        /// When the first of the calls failed that have kept failing since.
-        since: SystemTime,
+        /// When the first of the calls failed that have kept failing since. No date: how long it lasts must not depend on
+        /// a clock that somebody sets.
+        since: Instant,
         /// What the last of them said.
         error: NodeError,
     },
@@ -211,7 +212,7 @@ impl Board {
     fn go_down(&mut self, error: &NodeError) -> bool {
         let (since, news) = match &self.status.state {
             NodeState::Down { since, error: before } => (*since, before.to_string() != error.to_string()),
-            NodeState::Starting | NodeState::Ready => (SystemTime::now(), true),
+            NodeState::Starting | NodeState::Ready => (Instant::now(), true),
         };
         self.status.state = NodeState::Down { since, error: error.clone() };
         news

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
 use engine::simulation::{Moment, VirtualShard, VirtualSocket};
 use engine::{EngineConfig, Refusal, ShardHandle, Stats};
@@ -121,7 +120,7 @@ impl VirtualPool {
 
     /// A tick, as every second.
     pub fn tick(&mut self, at: Moment) {
-        self.ticks.step(&self.handles, SystemTime::UNIX_EPOCH + Duration::from_secs(at.unix.into()));
+        self.ticks.step(&self.handles, at.instant);
     }
 
     /// The pool's counters.

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant};
 
 use engine::ShardHandle;
 use node::{Node, NodeState, Stop};
@@ -13,6 +13,9 @@ use crate::shard::Command;
 
 /// How often shards are told that time passes.
 pub(crate) const TICK: Duration = Duration::from_secs(1);
+
+/// Between two ticks when the process was stopped, or its machine, and not just busy.
+const STOPPED: Duration = Duration::from_secs(3);
 
 /// Tells shards the time, and whether the node has been down for too long.
 pub(crate) struct Ticks {
@@ -32,16 +35,21 @@ impl Ticks {
         stop: Stop,
     ) -> std::io::Result<JoinHandle<()>> {
         std::thread::Builder::new().name("ticks".to_owned()).spawn(move || {
+            let mut last = Instant::now();
             while !stop.wait(TICK) {
-                self.step(&shards, SystemTime::now());
+                let now = Instant::now();
+                // What devices sent while the pool stood still is read first: their silence was the pool's.
+                if now.duration_since(std::mem::replace(&mut last, now)) < STOPPED {
+                    self.step(&shards, now);
+                }
             }
         })
     }
 
     /// One tick.
-    pub(crate) fn step(&mut self, shards: &[ShardHandle<Command>], now: SystemTime) {
+    pub(crate) fn step(&mut self, shards: &[ShardHandle<Command>], now: Instant) {
         let down_for = match self.node.status().state {
-            NodeState::Down { since, .. } => now.duration_since(since).unwrap_or_default(),
+            NodeState::Down { since, .. } => now.saturating_duration_since(since),
             NodeState::Starting | NodeState::Ready => Duration::ZERO,
         };
         let paused = down_for > self.node_patience;

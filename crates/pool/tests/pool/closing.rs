@@ -264,7 +264,7 @@ fn a_pool_that_stops_acknowledges_what_it_accepted() {
 // proves: MP-50 MP-69 EC-45
 #[test]
 fn without_a_node_channels_are_closed_and_opened_again_when_it_is_back() {
-    let rig = Rig::with(|plan| plan.node_patience = std::time::Duration::from_secs(60));
+    let rig = Rig::with(|plan| plan.node_patience = std::time::Duration::ZERO);
     let mut miner = rig.miner();
     let owner = key();
     let channel = miner.open(&Open::standard(&owner));

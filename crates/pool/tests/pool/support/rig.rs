@@ -63,6 +63,8 @@ impl Default for Plan {
 struct TestNode {
     chain: Devchain,
     down: Arc<AtomicBool>,
+    /// Since when it says that it is.
+    since: Instant,
 }
 
 pub struct Rig {
@@ -142,7 +144,8 @@ impl Rig {
             block_dir: None,
             node_patience: self.plan.node_patience,
         };
-        let node = TestNode { chain: self.chain.clone(), down: Arc::clone(&self.node_down) };
+        let node =
+            TestNode { chain: self.chain.clone(), down: Arc::clone(&self.node_down), since: Instant::now() };
         let node: Arc<dyn Node> = Arc::new(node);
         let parts = Parts { node, ledger: self.ledger.clone(), stop: Stop::new() };
         self.pool = Some(Pool::start(config, engine, parts).unwrap());
@@ -309,7 +312,7 @@ impl Node for TestNode {
     fn status(&self) -> NodeStatus {
         let mut status = self.chain.status();
         if self.down.load(Ordering::Relaxed) {
-            status.state = NodeState::Down { since: UNIX_EPOCH, error: NodeError::Deadline };
+            status.state = NodeState::Down { since: self.since, error: NodeError::Deadline };
         }
         status
     }
