@@ -29,12 +29,21 @@ pub struct PoolSettings {
     pub window: u16,
     /// Confirmations after which a block counts as final.
     pub maturity: u32,
+    /// Threads that serve connections; 0: one a core.
+    pub shards: u16,
 }
 
 impl Default for PoolSettings {
     fn default() -> PoolSettings {
         // A signet block is some five million hashes: about forty shares of the easiest kind.
-        PoolSettings { shares_per_minute: 240, min_share_hashes: 1 << 17, q: 3, window: 16, maturity: 100 }
+        PoolSettings {
+            shares_per_minute: 240,
+            min_share_hashes: 1 << 17,
+            q: 3,
+            window: 16,
+            maturity: 100,
+            shards: 0,
+        }
     }
 }
 
@@ -200,6 +209,11 @@ impl AssayPool {
         assert!(status.success(), "assay pool ends with {status} on SIGTERM");
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().expect("the pool runs").pid()
+    }
+
     /// Where it listens.
     pub fn addresses(&self) -> &Addresses {
         &self.addresses
@@ -319,13 +333,13 @@ impl AssayPool {
 
 /// A configuration for a pool with its data below `directory`.
 pub fn config_file(directory: &Path, node: &RealNode, settings: &PoolSettings) -> String {
-    let PoolSettings { shares_per_minute, min_share_hashes, q, window, maturity } = settings;
+    let PoolSettings { shares_per_minute, min_share_hashes, q, window, maturity, shards } = settings;
     let mut text = format!("data_dir = \"{}\"\n", directory.join("data").display());
     let payout_script = signet::payout_script().to_hex_string();
     write!(
         text,
         "[pool]\nlisten = \"127.0.0.1:0\"\npayout_script = \"{payout_script}\"\ntag = \"{TAG}\"\n\
-         shares_per_minute = {shares_per_minute}\nmin_share_hashes = {min_share_hashes}\n\
+         shares_per_minute = {shares_per_minute}\nmin_share_hashes = {min_share_hashes}\nshards = {shards}\n\
          [epochs]\nq = {q}\nwindow = {window}\nfee_ppm = 10000\nmaturity = {maturity}\n\
          [node]\nurl = \"{}\"\ncookie_file = \"{}\"\nnetwork = \"signet\"\n\
          [http]\nlisten = \"127.0.0.1:0\"\n",
