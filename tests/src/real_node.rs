@@ -1,6 +1,6 @@
 //! A real `bitcoin-node` on the signet of [`crate::signet`], alone in the world, with its own data directory.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::str::FromStr;
 use std::time::Duration;
@@ -25,13 +25,23 @@ pub struct RealNode {
     process: Option<Process>,
     directory: TempDir,
     port: u16,
+    ipc: bool,
 }
 
 impl RealNode {
     /// Starts a node whose chain is the prepared one, [`crate::signet::PREPARED_HEIGHT`] blocks.
     pub fn start() -> RealNode {
+        RealNode::start_anew(false)
+    }
+
+    /// The same, with its IPC socket at `signet/node.sock` in [`RealNode::directory`].
+    pub fn start_with_ipc() -> RealNode {
+        RealNode::start_anew(true)
+    }
+
+    fn start_anew(ipc: bool) -> RealNode {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let mut node = RealNode { process: None, directory, port: free_port() };
+        let mut node = RealNode { process: None, directory, port: free_port(), ipc };
         node.restart();
         for block in prepared_blocks() {
             node.submit(&block);
@@ -57,6 +67,9 @@ impl RealNode {
             "-rpcallowip=127.0.0.1",
             &format!("-rpcport={}", self.port),
         ]);
+        if self.ipc {
+            command.arg("-ipcbind=unix");
+        }
         // The prepared blocks are years old, and the node would take itself to be in initial download.
         command.args(["-maxtipage=1000000000", "-printtoconsole=0", "-dbcache=32", "-par=1"]);
         let log = self.directory.path().join("console.log");
@@ -71,6 +84,11 @@ impl RealNode {
     /// Ends it with SIGKILL, in the middle of whatever it does.
     pub fn kill(&mut self) {
         self.process.take().expect("the node runs").kill();
+    }
+
+    /// Its data directory.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     /// URL of its JSON-RPC server.

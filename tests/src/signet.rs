@@ -149,12 +149,7 @@ fn empty_block_commitment() -> ScriptBuf {
 /// # Panics
 /// When more coins are asked for than have matured.
 pub fn spends(count: u32, first_fee: u64) -> Vec<Transaction> {
-    let blocks = prepared_blocks();
-    let mut coins = blocks[..MATURE_BLOCKS as usize].iter().flat_map(|block| {
-        let coinbase = &block.txdata[0];
-        let txid = coinbase.compute_txid();
-        (0..COINS_PER_BLOCK).map(move |vout| (OutPoint { txid, vout }, coinbase.output[vout as usize].value))
-    });
+    let mut coins = mature_coins().into_iter();
     let mut spends: Vec<Transaction> = Vec::new();
     for index in 0..count {
         let parent = spends.last().filter(|_| index % 10 == 9);
@@ -179,9 +174,58 @@ pub fn spends(count: u32, first_fee: u64) -> Vec<Transaction> {
     spends
 }
 
+/// Transactions for templates as long as those of a busy network, from as few coins as have matured: each coin is
+/// divided among `children`, and each part is spent again.
+pub fn families(children: u32) -> Vec<Transaction> {
+    let spend = |coin: OutPoint, value: Amount, parts: u32| {
+        // Above the node's minimum, whatever the number of outputs.
+        let fee = Amount::from_sat(1000 * u64::from(parts));
+        let part = TxOut { value: (value - fee) / u64::from(parts), script_pubkey: payout_script() };
+        Transaction {
+            version: TxVersion::TWO,
+            lock_time: LockTime::ZERO,
+            input: vec![TxIn {
+                previous_output: coin,
+                script_sig: ScriptBuf::new(),
+                sequence: Sequence::MAX,
+                witness: Witness::from_slice(&[open_witness_script().as_bytes()]),
+            }],
+            output: vec![part; parts as usize],
+        }
+    };
+    let mut transactions = Vec::new();
+    for (coin, value) in mature_coins() {
+        let parent = spend(coin, value, children);
+        let txid = parent.compute_txid();
+        let value = parent.output[0].value;
+        transactions.push(parent);
+        transactions.extend((0..children).map(|vout| spend(OutPoint { txid, vout }, value, 1)));
+    }
+    transactions
+}
+
+/// The coins that may be spent in the first block after the prepared ones.
+fn mature_coins() -> Vec<(OutPoint, Amount)> {
+    let blocks = prepared_blocks();
+    let mature = blocks[..MATURE_BLOCKS as usize].iter().flat_map(|block| {
+        let coinbase = &block.txdata[0];
+        let txid = coinbase.compute_txid();
+        (0..COINS_PER_BLOCK).map(move |vout| (OutPoint { txid, vout }, coinbase.output[vout as usize].value))
+    });
+    mature.collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn families_are_a_parent_and_its_children() {
+        let transactions = families(10);
+        assert_eq!(transactions.len(), (MATURE_BLOCKS * COINS_PER_BLOCK * 11) as usize);
+        let (parent, child) = (&transactions[0], &transactions[10]);
+        assert_eq!(child.input[0].previous_output, OutPoint { txid: parent.compute_txid(), vout: 9 });
+    }
 
     #[test]
     fn spends_pay_rising_fees() {

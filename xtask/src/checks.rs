@@ -2,7 +2,7 @@
 
 use crate::step::{cargo, for_each_line, run, say};
 use crate::{conformance, setup};
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -37,22 +37,24 @@ fn lint_into(report: &mut Report, root: &Path) {
 }
 
 /// Builds the program as users run it and returns its path.
-fn build(root: &Path) -> Result<PathBuf> {
+pub fn build(root: &Path) -> Result<PathBuf> {
     say("cargo build --release");
     run(
         cargo().current_dir(root).args(["build", "--quiet", "--release", "--package", "assay"]),
         "mend the build",
     )?;
-    // This program lies in TARGET/debug, wherever cargo's settings have put TARGET.
-    let profile_dirs = std::env::current_exe()?;
-    let Some(target) = profile_dirs.ancestors().nth(2) else {
-        bail!("run this through cargo: `cargo xtask test`");
-    };
-    let program = target.join("release/assay");
+    let program = target_dir()?.join("release/assay");
     if !program.is_file() {
-        bail!("{} is missing after the build; run this through cargo: `cargo xtask test`", program.display());
+        bail!("{} is missing after the build; run this through cargo: `cargo xtask …`", program.display());
     }
     Ok(program)
+}
+
+/// Where cargo builds: this program lies in TARGET/debug, wherever cargo's settings have put TARGET.
+pub fn target_dir() -> Result<PathBuf> {
+    let program = std::env::current_exe()?;
+    let target = program.ancestors().nth(2).context("run this through cargo: `cargo xtask …`")?;
+    Ok(target.to_owned())
 }
 
 fn run_tests(root: &Path, peers: &setup::Peers, program: &Path, tally: &mut Tally) -> Result<()> {

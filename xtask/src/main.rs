@@ -3,6 +3,7 @@
 //! Needed beforehand: Rust, a C compiler and git. Everything else that the tests need is obtained here, as Debian
 //! packages and through cargo alone, and kept in a cache outside the tree.
 
+mod bench;
 mod cache;
 mod checks;
 mod conformance;
@@ -20,6 +21,7 @@ usage: cargo xtask COMMAND
 
   test                  set up what the tests need, then run every check and every test
   setup                 only set up: Debian packages, a real bitcoin-node, translator_sv2
+  bench                 measure our pool beside SRI's; `cargo xtask bench --help` says more
   lint                  rustfmt and clippy, warnings are errors
   conformance           write docs/conformance.md from the tests and decisions
   conformance --check   fail if docs/conformance.md is stale or contradicts itself
@@ -45,6 +47,7 @@ fn dispatch(arguments: impl Iterator<Item = String>) -> Result<ExitCode> {
     let root = workspace_root();
     match words.as_slice() {
         ["test"] => checks::test(&root),
+        ["bench", options @ ..] => bench::run(&root, options),
         ["lint"] => checks::lint(&root),
         ["setup"] => setup::run().map(|_| ExitCode::SUCCESS),
         ["conformance"] => conformance::write(&root).map(|()| ExitCode::SUCCESS),

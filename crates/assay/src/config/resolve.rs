@@ -18,6 +18,9 @@ use super::{NodeSection, PoolFile, PoolSection};
 /// Easiest share that may be configured: below it, shares are noise.
 const MIN_SHARE_HASHES: u64 = 256;
 
+/// Far above what a device is asked for: under a load tool, vardiff must leave the targets alone.
+const MAX_SHARES_PER_MINUTE: u32 = 60_000_000;
+
 /// What a new block sends to a channel of a device that cannot process extended jobs, rounded up. A connection may owe its
 /// reader one for each of its channels.
 const JOB_BYTES: usize = 256;
@@ -118,8 +121,8 @@ fn pool_config(file: &PoolFile, limits: ChannelLimits, chain: Chain) -> Result<P
         section.tag.len()
     );
     ensure!(
-        (1..=600).contains(&section.shares_per_minute),
-        "pool.shares_per_minute is {}; write 1 to 600 (12 is usual)",
+        (1..=MAX_SHARES_PER_MINUTE).contains(&section.shares_per_minute),
+        "pool.shares_per_minute is {}; write 1 to {MAX_SHARES_PER_MINUTE} (12 is usual)",
         section.shares_per_minute
     );
     ensure!(
