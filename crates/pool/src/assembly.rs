@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use engine::ShardHandle;
 use ledger::{LedgerHandle, Source};
-use work::PrefixSpace;
+use work::{PrefixSpace, ShareMemory};
 
 use crate::blocks::{BlockSubmitter, Shelf, SolutionSender};
 use crate::chain::ChainFollower;
@@ -34,6 +34,7 @@ pub(crate) struct Assembly {
     solutions: Option<SolutionSender>,
     job_ids: JobIds,
     first: Arc<WorkUpdate>,
+    memory: Arc<ShareMemory>,
     beginnings: std::vec::IntoIter<Beginning>,
 }
 
@@ -81,6 +82,7 @@ impl Assembly {
             follower,
             submitter,
             stats,
+            memory: Arc::new(ShareMemory::new(config.limits.share_memory)),
             config,
             ledger,
             solutions: Some(solutions),
@@ -106,6 +108,7 @@ impl Assembly {
             last_sequence,
             prefixes,
             started,
+            memory: Arc::clone(&self.memory),
         })
     }
 

@@ -1,12 +1,15 @@
 //! One thread's share of the pool: its connections, their channels, their jobs and shares. Nothing here is shared with
 //! another thread, so the path of a share takes no lock.
 
+mod allowance;
 mod bases;
 mod fanout;
 mod opening;
+mod prefixes;
 mod session;
 mod settlement;
 mod shares;
+mod workers;
 
 use std::sync::Arc;
 
@@ -19,22 +22,25 @@ use sv2::extensions::{Answer, Policy as ExtensionPolicy, RequestExtensions, WORK
 use sv2::mining::{CloseChannel, MiningFromClient, SetCustomMiningJobError, SubmitSharesSuccess, code};
 use sv2::setup::{MiningSetupFlags, MiningSuccessFlags, Reconnect, Served, SetupConnection, negotiate};
 use tracing::{debug, error, warn};
-use work::{Lease, Policy, PrefixSpace, Target};
+use work::{Lease, Policy, PrefixSpace, ShareMemory, Target, UniquePrefix};
 
 use crate::blocks::{Solution, SolutionSender};
 use crate::config::PoolConfig;
-use crate::stats::{PoolStats, TurnCounts};
+use crate::stats::{Ending, PoolStats, TurnCounts};
 use crate::templates::JobIds;
 use crate::update::WorkUpdate;
+use allowance::Allowance;
 use bases::Bases;
+use opening::TOO_MANY_REQUESTS;
+use prefixes::Prefixes;
 use session::{Mining, OpenChannel, Session};
 use settlement::Settlement;
 
-/// Greatest frame after set-up. A mining client's longest message, SetCustomMiningJob, stays far below.
-const FRAME_LIMIT: u32 = 1 << 17;
+/// Greatest frame after set-up. A mining client's longest message, SetCustomMiningJob, stays below.
+const FRAME_LIMIT: u32 = 1 << 14;
 
-/// Why channels are closed and refused while there is no work worth doing (EC-45).
-const NO_WORK: &str = "no-work";
+/// A batch that takes this part of the ledger's patience is as bad as one that fails.
+const SLOW_PART: u32 = 12;
 
 /// What other threads tell a shard.
 pub(crate) enum Command {
@@ -44,8 +50,8 @@ pub(crate) enum Command {
     Committed(Result<(), LedgerError>),
     /// A lease of extranonce prefixes, taken in advance; `None` if the ledger gave none.
     Lease(Option<Lease>),
-    /// A second went by. `paused`: the node is down for so long that there is no work worth doing.
-    Tick { paused: bool },
+    /// A second went by. `node_down`: for so long that there is no work worth doing.
+    Tick { node_down: bool },
     /// Clients shall connect elsewhere.
     Reconnect { host: Box<str>, port: u16 },
     /// The pool stops: take nothing more, and answer once every accepted share is durable and acknowledged.
@@ -66,6 +72,8 @@ pub(crate) struct ShardParts {
     pub prefixes: PrefixSpace,
     /// When the shard's clock for durations began.
     pub started: std::time::Instant,
+    /// Of the whole process.
+    pub memory: Arc<ShareMemory>,
 }
 
 /// See the module.
@@ -85,17 +93,17 @@ pub(crate) struct Shard {
     fresh: Option<(u32, Arc<WorkUpdate>)>,
     /// What the jobs on the current tip are made of.
     bases: Bases,
-    prefixes: PrefixSpace,
-    spare: Option<PrefixSpace>,
-    /// A spare was ordered and has not come yet.
-    spare_ordered: bool,
+    prefixes: Prefixes,
+    allowance: Allowance,
     settlement: Settlement,
     counts: TurnCounts,
     /// Expected hashes of a block on the current tip.
     block_hashes: u128,
     started: std::time::Instant,
-    /// There is no work worth doing.
-    paused: bool,
+    /// Why no channel is open or opened at the moment.
+    paused: Option<Ending>,
+    /// Payout keys in the ledger's open epoch, as of the last tick.
+    keys_in_epoch: usize,
     /// Set when the pool stops.
     draining: Option<Sender<()>>,
 }
@@ -107,6 +115,7 @@ impl Shard {
             shares_per_minute: config.shares_per_minute,
             easiest_target: Target::for_expected_hashes(u128::from(config.min_share_hashes)),
             shares_per_tip: u32::try_from(config.limits.shares_per_tip).unwrap_or(u32::MAX),
+            memory: parts.memory,
             ..Policy::default()
         };
         let supported =
@@ -117,7 +126,15 @@ impl Shard {
             served: [Served::mining(supported, MiningSuccessFlags::NONE)],
             extensions: ExtensionPolicy::new([WORKER_HASHRATE], [])
                 .expect("an extension that may be negotiated, and none required"),
-            settlement: Settlement::new(ledger.clone(), stats.clone(), parts.source, parts.last_sequence),
+            settlement: Settlement::new(
+                ledger.clone(),
+                stats.clone(),
+                parts.source,
+                parts.last_sequence,
+                config.limits.ledger_patience / SLOW_PART,
+            ),
+            allowance: Allowance::new(&config.limits, config.shares_per_minute),
+            prefixes: Prefixes::new(config.server_id, parts.prefixes),
             config,
             ledger,
             stats,
@@ -127,12 +144,10 @@ impl Shard {
             fresh: None,
             block_hashes: current.tip.network_target().expected_hashes(),
             current,
-            prefixes: parts.prefixes,
-            spare: None,
-            spare_ordered: false,
             counts: TurnCounts::default(),
             started: parts.started,
-            paused: false,
+            paused: None,
+            keys_in_epoch: 0,
             draining: None,
         }
     }
@@ -157,15 +172,28 @@ impl Shard {
     }
 
     fn mine(&mut self, mining: &mut Mining, link: &mut Link<'_>, frame: Frame<'_>) -> Result<(), Close> {
-        match MiningFromClient::decode(frame).map_err(protocol_error)? {
+        let (message, tlvs) = MiningFromClient::decode_with_tlvs(frame).map_err(protocol_error)?;
+        match message {
             MiningFromClient::SubmitSharesStandard(share) => self.submit_standard(mining, link, &share),
             MiningFromClient::SubmitSharesExtended(share) => {
-                self.submit_extended(mining, link, &share, frame.payload)
+                self.submit_extended(mining, link, &share, &tlvs);
             }
-            MiningFromClient::OpenStandardMiningChannel(open) => self.open_standard(mining, link, &open),
-            MiningFromClient::OpenExtendedMiningChannel(open) => self.open_extended(mining, link, &open),
-            MiningFromClient::UpdateChannel(update) => self.update_channel(mining, link, &update),
-            MiningFromClient::CloseChannel(close) => self.close_channel(mining, link.id(), &close),
+            request => self.request(mining, link, &request),
+        }
+        Ok(())
+    }
+
+    /// Everything but shares. There is a limit to how often a connection may ask.
+    fn request(&mut self, mining: &mut Mining, link: &mut Link<'_>, request: &MiningFromClient<'_>) {
+        let rate = self.allowance.requests(mining.channels().len());
+        if !mining.requests.take(rate, self.millis(link.now())) {
+            return self.refuse_request(mining, link, request);
+        }
+        match request {
+            MiningFromClient::OpenStandardMiningChannel(open) => self.open(mining, link, &open.into()),
+            MiningFromClient::OpenExtendedMiningChannel(open) => self.open(mining, link, &open.into()),
+            MiningFromClient::UpdateChannel(update) => self.update_channel(mining, link, update),
+            MiningFromClient::CloseChannel(close) => self.close_channel(mining, link.id(), close),
             MiningFromClient::SetCustomMiningJob(job) => {
                 link.send(&SetCustomMiningJobError {
                     channel_id: job.channel_id,
@@ -174,11 +202,35 @@ impl Shard {
                 });
                 self.refused(mining, link);
             }
-            MiningFromClient::RequestExtensions(request) => self.negotiate(mining, link, &request),
+            MiningFromClient::RequestExtensions(request) => self.negotiate(mining, link, request),
             // Ignored, but not without end (FR-15, FR-19).
             MiningFromClient::Unknown { .. } => self.refused(mining, link),
+            MiningFromClient::SubmitSharesStandard(_) | MiningFromClient::SubmitSharesExtended(_) => {
+                debug_assert!(false, "shares are no requests");
+            }
         }
-        Ok(())
+    }
+
+    /// Answers a request over the rate where the protocol has an answer. Whoever goes on loses the connection.
+    fn refuse_request(&mut self, mining: &mut Mining, link: &mut Link<'_>, request: &MiningFromClient<'_>) {
+        self.stats.request_refused();
+        match request {
+            MiningFromClient::OpenStandardMiningChannel(open) => {
+                self.refuse_open(mining, link, open.request_id, TOO_MANY_REQUESTS);
+            }
+            MiningFromClient::OpenExtendedMiningChannel(open) => {
+                self.refuse_open(mining, link, open.request_id, TOO_MANY_REQUESTS);
+            }
+            MiningFromClient::UpdateChannel(update) => {
+                self.refuse_update(mining, link, update.channel_id, TOO_MANY_REQUESTS);
+            }
+            MiningFromClient::CloseChannel(close) => {
+                // It frees something.
+                self.close_channel(mining, link.id(), close);
+                self.refused(mining, link);
+            }
+            _ => self.refused(mining, link),
+        }
     }
 
     fn negotiate(&self, mining: &mut Mining, link: &mut Link<'_>, request: &RequestExtensions<'_>) {
@@ -203,7 +255,7 @@ impl Shard {
         } else {
             usize::from(mining.close(close.channel_id).is_some())
         };
-        self.stats.channels_closed(closed);
+        self.stats.channels_closed(closed, Ending::Client);
     }
 
     /// Acknowledges what became durable, and sends what gathered meanwhile.
@@ -213,8 +265,8 @@ impl Shard {
             let Some((Session::Mining(mining), mut link)) = conns.get(conn) else { continue };
             let Some(channel) = mining.channel(channel_id) else { continue };
             acknowledge(channel, &mut link);
-            if let (Some(reason), false) = (channel.closing, channel.touched) {
-                close_by_server(mining, channel_id, reason, &mut link, &self.stats);
+            if let (Some(ending), false) = (channel.closing, channel.touched) {
+                close_by_server(mining, channel_id, ending, &mut link, &self.stats);
             }
         }
         self.settlement.recycle(channels);
@@ -230,38 +282,44 @@ impl Shard {
             channel.waiting = channel.work.take_ack();
             channel.touched = false;
             // Not only once a second: a miner far faster than it said has sent thousands by then.
-            if let Some(target) = channel.work.adjust(now) {
-                self.retarget(channel, target, &mut link);
-            }
+            self.adjust(channel, &mut link, now);
         }
         if let Some(at) = self.settlement.retry_at() {
             conns.wake_after(at.saturating_duration_since(conns.now()));
         }
     }
 
-    fn tick(&mut self, paused: bool, conns: &mut Connections<'_, Self>) {
-        if paused && !self.paused {
+    fn tick(&mut self, node_down: bool, conns: &mut Connections<'_, Self>) {
+        let stuck = self.settlement.stuck_for(conns.now());
+        let paused = if node_down {
+            Some(Ending::NoWork)
+        } else if stuck.is_some_and(|time| time >= self.config.limits.ledger_patience) {
+            Some(Ending::NoLedger)
+        } else {
+            None
+        };
+        if let (Some(ending), None) = (paused, self.paused) {
             conns.for_each(|session, link| {
                 let Session::Mining(mining) = session else { return };
                 let ids: Vec<u32> = mining.channels().iter().map(|channel| channel.work.id()).collect();
                 for id in ids.into_iter().rev() {
-                    end_channel(mining, id, NO_WORK, link, &self.stats);
+                    end_channel(mining, id, ending, link, &self.stats);
                 }
             });
         }
         self.paused = paused;
-        if !paused {
+        self.keys_in_epoch = self.ledger.summary().keys_open;
+        if paused.is_none() {
             self.adjust_channels(conns);
         }
-        self.order_spare();
+        self.order_lease();
     }
 
-    /// Orders the prefix space that follows the present one, unless it is there or on its way.
-    fn order_spare(&mut self) {
-        if self.spare.is_some() || self.spare_ordered {
+    /// Orders the lease that follows the present one, unless it is there or on its way.
+    fn order_lease(&mut self) {
+        if !self.prefixes.wants_lease() {
             return;
         }
-        self.spare_ordered = true;
         let handle = self.handle.clone();
         self.ledger.submit(Event::LeaseTaken, move |result| {
             let lease = match result.map(|receipt| receipt.lease()) {
@@ -276,6 +334,12 @@ impl Shard {
             // On the ledger's thread, which may wait. A stopped shard needs no lease.
             let _ = handle.send(Command::Lease(lease));
         });
+    }
+
+    fn next_prefix(&mut self) -> Option<UniquePrefix> {
+        let prefix = self.prefixes.next();
+        self.order_lease();
+        prefix
     }
 
     fn reconnect(conns: &mut Connections<'_, Self>, host: &str, port: u16) {
@@ -302,16 +366,10 @@ fn acknowledge(channel: &mut OpenChannel, link: &mut Link<'_>) {
 }
 
 /// Ends a channel from the server's side, as soon as its shares are acknowledged (MP-69).
-fn end_channel(
-    mining: &mut Mining,
-    channel_id: u32,
-    reason: &'static str,
-    link: &mut Link<'_>,
-    stats: &PoolStats,
-) {
+fn end_channel(mining: &mut Mining, channel_id: u32, ending: Ending, link: &mut Link<'_>, stats: &PoolStats) {
     match mining.channel(channel_id) {
-        Some(channel) if channel.touched || channel.waiting.is_some() => channel.closing = Some(reason),
-        Some(_) => close_by_server(mining, channel_id, reason, link, stats),
+        Some(channel) if channel.touched || channel.waiting.is_some() => channel.closing = Some(ending),
+        Some(_) => close_by_server(mining, channel_id, ending, link, stats),
         None => {}
     }
 }
@@ -320,13 +378,13 @@ fn end_channel(
 fn close_by_server(
     mining: &mut Mining,
     channel_id: u32,
-    reason: &'static str,
+    ending: Ending,
     link: &mut Link<'_>,
     stats: &PoolStats,
 ) {
     if mining.close(channel_id).is_some() {
-        stats.channels_closed(1);
-        link.send(&CloseChannel { channel_id, reason_code: sv2::ErrorCode::from_static(reason) });
+        stats.channels_closed(1, ending);
+        link.send(&CloseChannel { channel_id, reason_code: sv2::ErrorCode::from_static(ending.code()) });
     }
 }
 
@@ -358,7 +416,7 @@ impl Handler for Shard {
         debug!(conn = %id, reason = %why, "connection closed");
         if let Session::Mining(mining) = session {
             // Credits of its shares are in the settlement already and become durable without it.
-            self.stats.channels_closed(mining.channels().len());
+            self.stats.channels_closed(mining.channels().len(), Ending::Connection);
         }
     }
 
@@ -377,11 +435,8 @@ impl Handler for Shard {
         match command {
             Command::Work(update) => self.distribute(update, conns),
             Command::Committed(result) => self.committed(result, conns),
-            Command::Lease(lease) => {
-                self.spare_ordered = false;
-                self.spare = lease.map(|lease| PrefixSpace::new(self.config.server_id, lease));
-            }
-            Command::Tick { paused } => self.tick(paused, conns),
+            Command::Lease(lease) => self.prefixes.arrived(lease),
+            Command::Tick { node_down } => self.tick(node_down, conns),
             Command::Reconnect { host, port } => Self::reconnect(conns, &host, port),
             Command::Drain(drained) => self.draining = Some(drained),
         }

@@ -21,6 +21,8 @@ struct Inner {
     work_hashes: IntCounter,
     channels_open: IntGauge,
     channels_refused: IntCounterVec,
+    channels_closed: IntCounterVec,
+    requests_refused: IntCounter,
     jobs_sent: IntCounter,
     blocks_found: IntCounter,
     blocks: IntCounterVec,
@@ -73,15 +75,72 @@ pub struct PoolTotals {
     pub chain_error: Option<String>,
 }
 
+/// Why a channel ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// By its client.
+    Client,
+    /// With its connection.
+    Connection,
+    /// The node is down for so long that there is no work worth doing.
+    NoWork,
+    /// The ledger has taken no credits for too long.
+    NoLedger,
+    /// It sent more shares than it may, or than can be remembered.
+    ShareFlood,
+    /// Too many of its shares had to be refused.
+    InvalidShareFlood,
+}
+
+impl Ending {
+    /// The reason in CloseChannel (EC-45) where the pool ends the channel, and the metric's label.
+    pub(crate) const fn code(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Connection => "connection",
+            Self::NoWork => "no-work",
+            Self::NoLedger => "ledger-unavailable",
+            Self::ShareFlood => "share-flood",
+            Self::InvalidShareFlood => "invalid-share-flood",
+        }
+    }
+}
+
+/// Every code that a share may be refused with.
+const SHARE_CODES: [&str; 12] = [
+    "invalid-share",
+    "difficulty-too-low",
+    "duplicate-share",
+    "stale-share",
+    "invalid-job-id",
+    "invalid-channel-id",
+    "bad-extranonce-size",
+    "version-rolling-not-allowed",
+    "invalid-non-rollable-version-bit",
+    "too-many-worker-keys",
+    "ledger-unavailable",
+    "other",
+];
+
 /// What one shard counted in one turn.
 #[derive(Default)]
 pub(crate) struct TurnCounts {
     pub accepted: u64,
     pub ehash: u64,
     pub jobs_sent: u64,
+    any_rejected: bool,
+    rejected: [u64; SHARE_CODES.len()],
 }
 
 impl TurnCounts {
+    /// Counts a refused share.
+    pub(crate) fn reject(&mut self, code: &str) {
+        let index = SHARE_CODES.iter().position(|known| *known == code);
+        debug_assert!(index.is_some(), "{code} is not in the list of codes");
+        self.rejected[index.unwrap_or(SHARE_CODES.len() - 1)] += 1;
+        self.any_rejected = true;
+    }
+
     /// `block_hashes` is the expected work of a block, which turns eHash into hashes.
     pub(crate) fn flush_into(&mut self, stats: &PoolStats, block_hashes: u128) {
         if self.accepted > 0 {
@@ -92,6 +151,11 @@ impl TurnCounts {
         }
         if self.jobs_sent > 0 {
             stats.inner.jobs_sent.inc_by(self.jobs_sent);
+        }
+        if self.any_rejected {
+            for (code, count) in SHARE_CODES.iter().zip(self.rejected).filter(|(_, count)| *count > 0) {
+                stats.inner.shares_rejected.with_label_values(&[*code]).inc_by(count);
+            }
         }
         *self = Self::default();
     }
@@ -133,6 +197,15 @@ impl PoolStats {
                     "assay_channels_refused_total",
                     "Channel opens refused, by code",
                     "code",
+                ),
+                channels_closed: counters(
+                    "assay_channels_closed_total",
+                    "Channels that ended, by reason",
+                    "reason",
+                ),
+                requests_refused: counter(
+                    "assay_requests_refused_total",
+                    "Requests that came faster than a connection may ask",
                 ),
                 jobs_sent: counter("assay_jobs_sent_total", "Job messages sent"),
                 blocks_found: counter("assay_blocks_found_total", "Headers that met the network target"),
@@ -195,10 +268,6 @@ impl PoolStats {
         self.inner.failed.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn share_rejected(&self, code: &str) {
-        self.inner.shares_rejected.with_label_values(&[code]).inc();
-    }
-
     pub(crate) fn channel_refused(&self, code: &str) {
         self.inner.channels_refused.with_label_values(&[code]).inc();
     }
@@ -207,8 +276,17 @@ impl PoolStats {
         self.inner.channels_open.inc();
     }
 
-    pub(crate) fn channels_closed(&self, channels: usize) {
-        self.inner.channels_open.sub(i64::try_from(channels).unwrap_or(i64::MAX));
+    pub(crate) fn channels_closed(&self, channels: usize, ending: Ending) {
+        if channels > 0 {
+            self.inner.channels_open.sub(i64::try_from(channels).unwrap_or(i64::MAX));
+            let count = u64::try_from(channels).unwrap_or(u64::MAX);
+            self.inner.channels_closed.with_label_values(&[ending.code()]).inc_by(count);
+        }
+    }
+
+    /// Requests over a connection's rate.
+    pub(crate) fn request_refused(&self) {
+        self.inner.requests_refused.inc();
     }
 
     pub(crate) fn ledger_retried(&self) {
@@ -258,7 +336,7 @@ impl Collector for PoolStats {
 }
 
 impl PoolStats {
-    fn collectors(&self) -> [&dyn Collector; 10] {
+    fn collectors(&self) -> [&dyn Collector; 12] {
         let inner = &*self.inner;
         [
             &inner.shares_accepted,
@@ -267,6 +345,8 @@ impl PoolStats {
             &inner.work_hashes,
             &inner.channels_open,
             &inner.channels_refused,
+            &inner.channels_closed,
+            &inner.requests_refused,
             &inner.jobs_sent,
             &inner.blocks_found,
             &inner.blocks,
@@ -282,10 +362,12 @@ mod tests {
     #[test]
     fn totals_and_metrics_tell_the_same() {
         let stats = PoolStats::new();
-        TurnCounts { accepted: 3, ehash: Ehash::ONE_BLOCK.get(), jobs_sent: 1 }.flush_into(&stats, 99);
+        let mut counts = TurnCounts { accepted: 3, ehash: Ehash::ONE_BLOCK.get(), ..TurnCounts::default() };
+        counts.reject("stale-share");
+        counts.reject("duplicate-share");
+        counts.flush_into(&stats, 99);
+        counts.flush_into(&stats, 99);
         assert_eq!(stats.totals().work_hashes, 99);
-        stats.share_rejected("stale-share");
-        stats.share_rejected("duplicate-share");
         stats.channel_opened();
         let totals = stats.totals();
         assert_eq!((totals.shares_accepted, totals.shares_rejected, totals.channels), (3, 2, 1));

@@ -52,10 +52,10 @@ impl Ticks {
             NodeState::Down { since, .. } => now.saturating_duration_since(since),
             NodeState::Starting | NodeState::Ready => Duration::ZERO,
         };
-        let paused = down_for > self.node_patience;
-        if paused != self.without_node {
-            self.without_node = paused;
-            if paused {
+        let node_down = down_for > self.node_patience;
+        if node_down != self.without_node {
+            self.without_node = node_down;
+            if node_down {
                 warn!(seconds = down_for.as_secs(), "the node is down for too long; channels are closed");
             } else {
                 info!("the node is back; channels may be opened");
@@ -63,7 +63,7 @@ impl Ticks {
         }
         for shard in shards {
             // A shard with a full queue is busy and gets the next tick.
-            let _ = shard.try_send(Command::Tick { paused });
+            let _ = shard.try_send(Command::Tick { node_down });
         }
     }
 }

@@ -13,6 +13,7 @@ use {
         duplicates::Duplicates,
         extranonce::{self, Extranonce},
         job::{Job, Tip},
+        memory::ShareMemory,
         sha256,
         store::{Entry, IdInUse, JobStore, Limits, State},
         target::Target,
@@ -37,6 +38,8 @@ pub struct Policy {
     /// How many shares a channel may send on one tip. It bounds the memory of the duplicate filter, to
     /// 22 bytes a share.
     pub shares_per_tip: u32,
+    /// Bounds the memory of all duplicate filters together.
+    pub memory: Arc<ShareMemory>,
     /// `REQUIRES_FIXED_VERSION` was announced: nobody may roll the version.
     pub fixed_version: bool,
 }
@@ -49,6 +52,7 @@ impl Default for Policy {
             past_jobs: 8,
             future_jobs: 16,
             shares_per_tip: 1 << 15,
+            memory: Arc::default(),
             fixed_version: false,
         }
     }
@@ -480,7 +484,7 @@ impl Channel {
     fn set_tip(&mut self, tip: &Arc<Tip>) -> Option<Target> {
         let before = self.target();
         if self.tip.prev_hash() != tip.prev_hash() {
-            self.seen.clear();
+            self.seen.clear(&self.policy.memory);
             self.other_root = None;
         }
         let same_ladder = self.tip.nbits() == tip.nbits();
@@ -520,6 +524,12 @@ impl Channel {
             + self.seen.heap_bytes()
             + self.prefixes.capacity() * size_of::<Extranonce>()
             + self.other_root.as_deref().map_or(0, size_of_val)
+    }
+}
+
+impl Drop for Channel {
+    fn drop(&mut self) {
+        self.seen.clear(&self.policy.memory);
     }
 }
 

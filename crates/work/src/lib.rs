@@ -12,6 +12,8 @@ pub mod extranonce;
 pub mod group;
 pub mod identity;
 pub mod job;
+mod memory;
+mod rate;
 mod sha256;
 pub mod share;
 mod store;
@@ -26,6 +28,8 @@ pub use extranonce::{Extranonce, FULL_LEN, Lease, PrefixSpace, ServerId, UNIQUE_
 pub use group::{ChannelIds, GroupError, Groups};
 pub use identity::{IdentityError, KeyMap, PayoutKey, UserIdentity, WorkerName};
 pub use job::{Job, JobError, JobIds, JobParts, Tip, VERSION_ROLLING_MASK};
+pub use memory::ShareMemory;
+pub use rate::{Bucket, Rate};
 pub use share::{Accepted, ExtendedShare, FoundBlock, Now, Rejection, StandardShare};
 pub use target::{CompactError, Difficulty, FeeWeight, Target};
 pub use units::{Ehash, HashRate, HashRateError};

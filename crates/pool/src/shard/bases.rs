@@ -3,12 +3,18 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use work::Job;
+
 use crate::update::{Basis, WorkUpdate};
+
+/// Jobs in use at once beyond which channels whose target changed wait for the next template. A fresh job a second for a
+/// quarter of an hour, each of them held by some channel.
+const MOST_JOBS: usize = 1024;
 
 /// Bases of the jobs on the current tip, by the update that brought them, the oldest first. A basis holds every
 /// transaction of its block, so only as many are kept as channels can have jobs of.
 pub(super) struct Bases {
-    generations: VecDeque<Vec<(u32, Arc<Basis>)>>,
+    generations: VecDeque<Vec<(Arc<Job>, Arc<Basis>)>>,
     limit: usize,
 }
 
@@ -35,13 +41,21 @@ impl Bases {
     /// A job for all channels, or a fresh one for those whose target changed.
     pub(super) fn add(&mut self, update: &WorkUpdate) {
         if let Some(newest) = self.generations.back_mut() {
-            newest.push((update.job.id(), Arc::clone(&update.basis)));
+            newest.push((Arc::clone(&update.job), Arc::clone(&update.basis)));
         }
+    }
+
+    /// Forgets jobs that no channel has any more. False if there are still as many as there may be.
+    pub(super) fn make_room(&mut self) -> bool {
+        for generation in &mut self.generations {
+            generation.retain(|(job, _)| Arc::strong_count(job) > 1);
+        }
+        self.generations.iter().map(Vec::len).sum::<usize>() < MOST_JOBS
     }
 
     /// What a job is made of.
     pub(super) fn get(&self, job_id: u32) -> Option<&Arc<Basis>> {
         let mut all = self.generations.iter().rev().flatten();
-        all.find(|(id, _)| *id == job_id).map(|(_, basis)| basis)
+        all.find(|(job, _)| job.id() == job_id).map(|(_, basis)| basis)
     }
 }

@@ -48,8 +48,7 @@ impl Shard {
             for step in 0..count {
                 let index = (mining.next_adjusted + step) % count;
                 let channel = &mut mining.channels_mut()[index];
-                if let Some(target) = channel.work.adjust(now) {
-                    self.retarget(channel, target, link);
+                if self.adjust(channel, link, now) {
                     retargeted += 1;
                 } else if channel.wants_job {
                     self.give_fresh_job(channel, link);
@@ -63,6 +62,15 @@ impl Shard {
         });
     }
 
+    /// Lets vardiff look at one channel; returns whether its target changed.
+    pub(super) fn adjust(&mut self, channel: &mut OpenChannel, link: &mut Link<'_>, now: u64) -> bool {
+        let Some(target) = channel.work.adjust(now) else { return false };
+        // What it sends until the new target has taken effect is not its fault.
+        channel.shares.refill();
+        self.retarget(channel, target, link);
+        true
+    }
+
     /// Announces a channel's new target and the job that it holds for.
     pub(super) fn retarget(&mut self, channel: &mut OpenChannel, target: Target, link: &mut Link<'_>) {
         let maximum_target = target.to_le_bytes();
@@ -72,6 +80,7 @@ impl Shard {
 
     /// A channel that has this second's job already gets the next one at the next tick.
     fn give_fresh_job(&mut self, channel: &mut OpenChannel, link: &mut Link<'_>) {
+        channel.wants_job = true;
         let Some(update) = self.fresh_work(link.unix_now()) else { return };
         let sent = send_to_channel(channel, &update, false, link);
         channel.wants_job = !sent;
@@ -85,6 +94,11 @@ impl Shard {
             && *second == unix_now
         {
             return Some(Arc::clone(update));
+        }
+        // The one of before is in use as far as channels have it.
+        self.fresh = None;
+        if !self.bases.make_room() {
+            return None;
         }
         match self.current.reissue(self.job_ids.next(), &self.config.payout_script, &self.config.tag) {
             Ok(update) => {

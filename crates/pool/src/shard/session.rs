@@ -2,7 +2,10 @@
 
 use sv2::extensions::ServerNegotiation;
 use sv2::setup::MiningSetupFlags;
-use work::{Channel, PayoutKey};
+use work::{Bucket, Channel, PayoutKey};
+
+use super::workers::WorkerKeys;
+use crate::stats::Ending;
 
 /// A connection's channels, by rising id. Boxed, so that closing one of thousands moves pointers only.
 #[allow(clippy::vec_box)]
@@ -27,28 +30,18 @@ pub(crate) struct Mining {
     /// The last channel id given out; ids are never given twice (MP-15).
     last_id: u32,
     channels: Channels,
+    /// The payout keys of its workers, where a share named one.
+    pub workers: Option<Box<WorkerKeys>>,
     /// The channel that vardiff looks at first in the next tick.
     pub next_adjusted: usize,
-    /// What was refused on this connection in this minute.
-    pub refusals: RefusalWindow,
-}
-
-/// Refusals of the minute that began at `since`, in seconds of unix time.
-#[derive(Default)]
-pub(crate) struct RefusalWindow {
-    since: u32,
-    count: u32,
-}
-
-impl RefusalWindow {
-    /// Counts one more; true if this makes more than `limit` in a minute (PO-09).
-    pub(super) fn exceeds(&mut self, limit: u32, unix_now: u32) -> bool {
-        if unix_now.saturating_sub(self.since) >= 60 {
-            *self = Self { since: unix_now, count: 0 };
-        }
-        self.count = self.count.saturating_add(1);
-        self.count > limit
-    }
+    /// Requests: everything but shares.
+    pub requests: Bucket,
+    /// What was refused on this connection and comes from none of its channels.
+    pub refusals: Bucket,
+    /// Shares that crossed the end of their channel, beyond those that were answered.
+    pub crossing: Bucket,
+    /// Channels that were ended as floods.
+    pub floods: Bucket,
 }
 
 /// A channel and who its shares are credited to.
@@ -57,14 +50,32 @@ pub(crate) struct OpenChannel {
     pub key: PayoutKey,
     /// Shares wait for a batch of credits.
     pub touched: bool,
+    /// Accepted shares, since the target was last moved.
+    pub shares: Bucket,
     /// Refused shares.
-    pub refusals: RefusalWindow,
+    pub refusals: Bucket,
     /// A target was announced, and the job that it holds for was not sent yet.
     pub wants_job: bool,
     /// Acknowledgement of the shares in the batch that is on its way to the disk.
     pub waiting: Option<work::Ack>,
     /// The server ends the channel as soon as its shares are acknowledged (MP-69).
-    pub closing: Option<&'static str>,
+    pub closing: Option<Ending>,
+}
+
+impl OpenChannel {
+    /// A channel that was just opened and has no work yet.
+    pub(super) fn new(work: Channel, key: PayoutKey) -> Self {
+        Self {
+            work,
+            key,
+            touched: false,
+            shares: Bucket::default(),
+            refusals: Bucket::default(),
+            wants_job: false,
+            waiting: None,
+            closing: None,
+        }
+    }
 }
 
 impl Mining {
@@ -77,8 +88,12 @@ impl Mining {
             group_id,
             last_id: group_id,
             channels: Vec::new(),
+            workers: None,
             next_adjusted: 0,
-            refusals: RefusalWindow::default(),
+            requests: Bucket::default(),
+            refusals: Bucket::default(),
+            crossing: Bucket::default(),
+            floods: Bucket::default(),
         }
     }
 
@@ -94,6 +109,11 @@ impl Mining {
     pub(super) fn next_channel_id(&mut self) -> Option<u32> {
         self.last_id = self.last_id.checked_add(1)?;
         Some(self.last_id)
+    }
+
+    /// Whether this was a channel of the connection, or is one.
+    pub(super) fn knew_channel(&self, id: u32) -> bool {
+        id > self.group_id && id <= self.last_id
     }
 
     /// `channel` has the id that [`Self::next_channel_id`] gave last.

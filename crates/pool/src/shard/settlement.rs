@@ -17,6 +17,9 @@ use crate::stats::PoolStats;
 /// Pause before a batch that the disk did not take is tried again.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
+/// Keys whose credits may wait for a batch. More than a shard sees between two batches of a healthy disk by far.
+const MOST_KEYS: usize = 1 << 16;
+
 /// A channel of a connection.
 pub(super) type ChannelKey = (ConnId, u32);
 
@@ -49,12 +52,23 @@ pub(super) struct Settlement {
     places: KeyMap<usize>,
     /// The same, of keys whose sum would not fit its number.
     overflow: Vec<(PayoutKey, Ehash)>,
-    failing: bool,
+    /// When the batch that is on its way was sent.
+    sent: Instant,
+    /// When the first batch was sent that the disk did not take, until it takes one.
+    failing_since: Option<Instant>,
+    /// A batch that takes longer is as bad as one that fails.
+    slow: Duration,
 }
 
 impl Settlement {
     /// Goes on after `last_sequence`, the last batch of `source` in the journal.
-    pub(super) fn new(ledger: LedgerHandle, stats: PoolStats, source: Source, last_sequence: u64) -> Self {
+    pub(super) fn new(
+        ledger: LedgerHandle,
+        stats: PoolStats,
+        source: Source,
+        last_sequence: u64,
+        slow: Duration,
+    ) -> Self {
         Self {
             ledger,
             stats,
@@ -67,8 +81,31 @@ impl Settlement {
             credits: Vec::new(),
             places: KeyMap::default(),
             overflow: Vec::new(),
-            failing: false,
+            sent: Instant::now(),
+            failing_since: None,
+            slow,
         }
+    }
+
+    /// Whether a share for this key can be taken in. Always, unless the disk has taken nothing for long.
+    pub(super) fn has_room_for(&self, key: &PayoutKey) -> bool {
+        self.credits.len() + self.overflow.len() < MOST_KEYS
+            || self.overflow.len() < MOST_KEYS && self.credits.contains_key(key)
+    }
+
+    /// For how long the ledger has taken nothing, if it is failing or slow.
+    pub(super) fn stuck_for(&self, now: Instant) -> Option<Duration> {
+        let since = match (self.failing_since, &self.in_flight) {
+            (Some(since), _) => return Some(now.saturating_duration_since(since)),
+            (None, InFlight::Sent(_)) => self.sent,
+            (None, InFlight::None | InFlight::Retry(..)) => return None,
+        };
+        Some(now.saturating_duration_since(since)).filter(|waited| *waited >= self.slow)
+    }
+
+    /// Whether the ledger is failing or slow.
+    pub(super) fn is_stuck(&self, now: Instant) -> bool {
+        self.stuck_for(now).is_some()
     }
 
     /// Adds one accepted share. `first_of_channel` says that the channel had no share waiting for a batch.
@@ -95,7 +132,7 @@ impl Settlement {
     pub(super) fn send(&mut self, now: Instant, shard: &ShardHandle<Command>) -> usize {
         match std::mem::replace(&mut self.in_flight, InFlight::None) {
             InFlight::None if !self.rest.is_empty() => {
-                self.commit_part(shard);
+                self.commit_part(now, shard);
                 0
             }
             InFlight::None if self.credits.is_empty() && self.touched.is_empty() => 0,
@@ -104,11 +141,11 @@ impl Settlement {
                 self.places.clear();
                 std::mem::swap(&mut self.waiting, &mut self.touched);
                 debug_assert!(self.touched.is_empty(), "the channels of the batch before were acknowledged");
-                self.commit_part(shard);
+                self.commit_part(now, shard);
                 self.waiting.len()
             }
             InFlight::Retry(batch, at) if at <= now => {
-                self.commit(batch, shard);
+                self.commit(batch, now, shard);
                 0
             }
             other => {
@@ -123,14 +160,15 @@ impl Settlement {
         self.waiting[index]
     }
 
-    fn commit_part(&mut self, shard: &ShardHandle<Command>) {
+    fn commit_part(&mut self, now: Instant, shard: &ShardHandle<Command>) {
         self.sequence += 1;
         let credits = Batch::take_credits(&mut self.rest, self.ledger.max_batch_credit());
-        self.commit(Batch { source: self.source, sequence: self.sequence, credits }, shard);
+        self.commit(Batch { source: self.source, sequence: self.sequence, credits }, now, shard);
     }
 
-    fn commit(&mut self, batch: Batch, shard: &ShardHandle<Command>) {
+    fn commit(&mut self, batch: Batch, now: Instant, shard: &ShardHandle<Command>) {
         let shard = shard.clone();
+        self.sent = now;
         self.in_flight = InFlight::Sent(batch.clone());
         self.ledger.commit(batch, move |result| {
             let command = Command::Committed(result.map(|_| ()));
@@ -154,9 +192,8 @@ impl Settlement {
         };
         match result {
             Ok(()) => {
-                if self.failing {
+                if self.failing_since.take().is_some() {
                     info!("the ledger takes credits again");
-                    self.failing = false;
                 }
                 if self.rest.is_empty() { std::mem::take(&mut self.waiting) } else { Vec::new() }
             }
@@ -168,9 +205,9 @@ impl Settlement {
                 Vec::new()
             }
             Err(error) => {
-                if !self.failing {
+                if self.failing_since.is_none() {
                     error!(%error, "credits not durable, so shares are not acknowledged; trying again");
-                    self.failing = true;
+                    self.failing_since = Some(self.sent);
                 }
                 self.stats.ledger_retried();
                 self.in_flight = InFlight::Retry(batch, now + RETRY_PAUSE);

@@ -1,32 +1,54 @@
 //! Shares: checked, credited, and handed on when they are blocks.
 
 use engine::{Close, Link};
-use sv2::extensions::{WORKER_HASHRATE, WithTlvs, WorkerIdentity};
-use sv2::mining::{SubmitSharesError, SubmitSharesExtended, SubmitSharesStandard, code};
-use sv2::{ErrorCode, Message};
+use sv2::ErrorCode;
+use sv2::extensions::{TlvArea, WORKER_HASHRATE};
+use sv2::mining::{SubmitSharesError, SubmitSharesExtended, SubmitSharesStandard};
 use work::{Accepted, ExtendedShare, Now, PayoutKey, Rejection, StandardShare};
 
 use super::Shard;
-use super::session::Mining;
+use super::session::{Mining, OpenChannel};
+use super::workers::{InvalidWorker, WorkerKeys, worker_key};
+use crate::stats::Ending;
 
-/// Reason for ending a channel that sends too many bad shares (EC-45).
-const INVALID_SHARE_FLOOD: &str = "invalid-share-flood";
+/// Which share an answer is about.
+#[derive(Clone, Copy)]
+struct Named {
+    channel_id: u32,
+    sequence_number: u32,
+}
 
-/// Reason for ending a channel that found more shares on one tip than can be remembered (EC-45).
-const SHARE_FLOOD: &str = "share-flood";
+/// What a refused share says about the channel.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    /// Too many of them end it.
+    Miner,
+    /// It cannot go on.
+    Fatal,
+    /// The miner can do nothing about it.
+    Pool,
+}
 
 /// Why a share is refused, as the client is told.
+#[derive(Clone, Copy)]
 struct Refusal {
     code: &'static str,
-    closes_channel: bool,
+    fault: Fault,
 }
 
 /// The worker field breaks its extension's rules (TLV-06).
-const INVALID_WORKER: Refusal = Refusal { code: "invalid-share", closes_channel: false };
+const INVALID_WORKER: Refusal = Refusal { code: "invalid-share", fault: Fault::Miner };
+
+/// The connection named more payout keys than it may, or the epoch holds as many as it may.
+const TOO_MANY_WORKERS: Refusal = Refusal { code: "too-many-worker-keys", fault: Fault::Miner };
+
+/// There are credits for so many keys waiting for the ledger that no further key can be taken in.
+const NO_LEDGER: Refusal = Refusal { code: Ending::NoLedger.code(), fault: Fault::Pool };
 
 impl From<Rejection> for Refusal {
     fn from(rejection: Rejection) -> Self {
-        Self { code: rejection.code(), closes_channel: rejection.closes_channel() }
+        let fault = if rejection.closes_channel() { Fault::Fatal } else { Fault::Miner };
+        Self { code: rejection.code(), fault }
     }
 }
 
@@ -38,9 +60,14 @@ impl Shard {
         share: &SubmitSharesStandard,
     ) {
         let now = self.now(link);
-        let Some(channel) = mining.channel_taking_shares(share.channel_id) else {
-            return self.refuse_unknown_channel(mining, link, share.channel_id, share.sequence_number);
+        let named = Named { channel_id: share.channel_id, sequence_number: share.sequence_number };
+        let Some(channel) = mining.channel_taking_shares(named.channel_id) else {
+            return self.refuse_unknown_channel(mining, link, named);
         };
+        let key = channel.key;
+        if !self.settlement.has_room_for(&key) {
+            return self.reject(mining, link, named, NO_LEDGER);
+        }
         let result = channel.work.submit_standard(
             &StandardShare {
                 sequence_number: share.sequence_number,
@@ -51,8 +78,14 @@ impl Shard {
             },
             now,
         );
-        let key = channel.key;
-        self.conclude(mining, link, share.channel_id, share.sequence_number, key, result);
+        match result {
+            Ok(accepted) => {
+                if !self.credit(channel, link, key, accepted, now) {
+                    self.end_flood(mining, link, named.channel_id, Ending::ShareFlood);
+                }
+            }
+            Err(rejection) => self.reject(mining, link, named, rejection.into()),
+        }
     }
 
     pub(super) fn submit_extended(
@@ -60,19 +93,21 @@ impl Shard {
         mining: &mut Mining,
         link: &mut Link<'_>,
         share: &SubmitSharesExtended<'_>,
-        payload: &[u8],
+        tlvs: &TlvArea<'_>,
     ) {
         let now = self.now(link);
-        let worker_tracking = mining.extensions.is_confirmed(&self.extensions, WORKER_HASHRATE);
-        let Some(channel) = mining.channel_taking_shares(share.channel_id) else {
-            return self.refuse_unknown_channel(mining, link, share.channel_id, share.sequence_number);
+        let named = Named { channel_id: share.channel_id, sequence_number: share.sequence_number };
+        let worker = match self.worker(mining, named.channel_id, tlvs, now.millis) {
+            Ok(worker) => worker,
+            Err(refusal) => return self.reject(mining, link, named, refusal),
         };
-        let worker = match worker_tracking.then(|| worker_key(payload)).transpose() {
-            Ok(worker) => worker.flatten(),
-            Err(InvalidWorker) => {
-                return self.reject(mining, link, share.channel_id, share.sequence_number, INVALID_WORKER);
-            }
+        let Some(channel) = mining.channel_taking_shares(named.channel_id) else {
+            return self.refuse_unknown_channel(mining, link, named);
         };
+        let key = worker.unwrap_or(channel.key);
+        if !self.settlement.has_room_for(&key) {
+            return self.reject(mining, link, named, NO_LEDGER);
+        }
         let result = channel.work.submit_extended(
             &ExtendedShare {
                 share: StandardShare {
@@ -86,77 +121,121 @@ impl Shard {
             },
             now,
         );
-        let key = worker.unwrap_or(channel.key);
-        self.conclude(mining, link, share.channel_id, share.sequence_number, key, result);
-    }
-
-    fn conclude(
-        &mut self,
-        mining: &mut Mining,
-        link: &mut Link<'_>,
-        channel_id: u32,
-        sequence_number: u32,
-        key: PayoutKey,
-        result: Result<Accepted, Rejection>,
-    ) {
         match result {
             Ok(accepted) => {
-                // The block first, the books after.
-                if let Some(block) = accepted.block {
-                    self.found(*block);
+                if !self.credit(channel, link, key, accepted, now) {
+                    self.end_flood(mining, link, named.channel_id, Ending::ShareFlood);
                 }
-                let Some(channel) = mining.channel(channel_id) else { return };
-                self.counts.accepted += 1;
-                self.counts.ehash += accepted.credit.get();
-                let first_of_channel = !std::mem::replace(&mut channel.touched, true);
-                self.settlement.credit((link.id(), channel_id), first_of_channel, key, accepted.credit);
             }
-            Err(rejection) => self.reject(mining, link, channel_id, sequence_number, rejection.into()),
+            Err(rejection) => self.reject(mining, link, named, rejection.into()),
         }
     }
 
-    fn reject(
-        &mut self,
-        mining: &mut Mining,
-        link: &mut Link<'_>,
-        channel_id: u32,
-        sequence_number: u32,
-        refusal: Refusal,
-    ) {
-        self.stats.share_rejected(refusal.code);
-        let error_code = ErrorCode::from_static(refusal.code);
-        link.send(&SubmitSharesError { channel_id, sequence_number, error_code });
-        let now = link.unix_now();
-        let limit = self.config.limits.invalid_shares_per_minute;
-        let Some(channel) = mining.channel(channel_id) else { return };
-        let flood = channel.refusals.exceeds(limit, now);
-        let reason = if refusal.closes_channel {
-            SHARE_FLOOD
-        } else if flood {
-            INVALID_SHARE_FLOOD
-        } else {
-            return;
-        };
-        super::end_channel(mining, channel_id, reason, link, &self.stats);
-    }
-
-    fn refuse_unknown_channel(
+    /// The worker's key that a share is to be credited to, where workers are tracked and this one has a key.
+    fn worker(
         &self,
         mining: &mut Mining,
-        link: &mut Link<'_>,
         channel_id: u32,
-        sequence_number: u32,
-    ) {
-        self.stats.share_rejected("invalid-channel-id");
-        link.send(&SubmitSharesError { channel_id, sequence_number, error_code: code::INVALID_CHANNEL_ID });
+        tlvs: &TlvArea<'_>,
+        now: u64,
+    ) -> Result<Option<PayoutKey>, Refusal> {
+        if tlvs.is_empty() || !mining.extensions.is_confirmed(&self.extensions, WORKER_HASHRATE) {
+            return Ok(None);
+        }
+        if mining.channel_taking_shares(channel_id).is_none() {
+            // Refused for that, whatever its worker.
+            return Ok(None);
+        }
+        let Some(key) = worker_key(tlvs).map_err(|InvalidWorker| INVALID_WORKER)? else { return Ok(None) };
+        let limits = &self.config.limits;
+        let most = if self.keys_in_epoch < limits.keys_per_epoch { limits.worker_keys } else { 0 };
+        let memory = &self.policy.memory;
+        let workers = mining.workers.get_or_insert_with(|| Box::new(WorkerKeys::new(memory.clone(), now)));
+        if workers.admit(&key, most, now) { Ok(Some(key)) } else { Err(TOO_MANY_WORKERS) }
+    }
+
+    /// Takes an accepted share in. Returns whether the channel may go on.
+    fn credit(
+        &mut self,
+        channel: &mut OpenChannel,
+        link: &mut Link<'_>,
+        key: PayoutKey,
+        accepted: Accepted,
+        now: Now,
+    ) -> bool {
+        // The block first, the books after.
+        if let Some(block) = accepted.block {
+            self.found(*block);
+        }
+        self.counts.accepted += 1;
+        self.counts.ehash += accepted.credit.get();
+        let first_of_channel = !std::mem::replace(&mut channel.touched, true);
+        let name = (link.id(), channel.work.id());
+        self.settlement.credit(name, first_of_channel, key, accepted.credit);
+        if !channel.shares.take(self.allowance.shares, now.millis) {
+            return false;
+        }
+        if channel.shares.is_low(self.allowance.shares, now.millis) {
+            // Not at the next tick, nor when the disk is done: this one is far too fast.
+            self.adjust(channel, link, now.millis);
+        }
+        true
+    }
+
+    /// Ends a channel, and its connection if that happened to too many of its channels.
+    fn end_flood(&mut self, mining: &mut Mining, link: &mut Link<'_>, channel_id: u32, ending: Ending) {
+        super::end_channel(mining, channel_id, ending, link, &self.stats);
+        let rate = self.allowance.floods(mining.channels().len());
+        if !mining.floods.take(rate, self.millis(link.now())) {
+            link.close_after_flush(Close::Overload("too many of its channels sent too much".into()));
+        }
+    }
+
+    fn reject(&mut self, mining: &mut Mining, link: &mut Link<'_>, share: Named, refusal: Refusal) {
+        self.answer_with_error(link, share, refusal.code);
+        if refusal.fault == Fault::Pool {
+            return;
+        }
+        let now = self.millis(link.now());
+        let Some(channel) = mining.channel(share.channel_id) else { return };
+        if refusal.fault == Fault::Fatal {
+            self.end_flood(mining, link, share.channel_id, Ending::ShareFlood);
+        } else if !channel.refusals.take(self.allowance.bad_shares, now) {
+            self.end_flood(mining, link, share.channel_id, Ending::InvalidShareFlood);
+        }
         self.refused(mining, link);
+    }
+
+    /// A share for a channel that takes none. Those that crossed the channel's end are no fault (MP-67), but more of them
+    /// than can have been under way are.
+    fn refuse_unknown_channel(&mut self, mining: &mut Mining, link: &mut Link<'_>, share: Named) {
+        const CODE: &str = "invalid-channel-id";
+        if !mining.knew_channel(share.channel_id) {
+            self.answer_with_error(link, share, CODE);
+            return self.refused(mining, link);
+        }
+        let (rate, now) = (self.allowance.crossing, self.millis(link.now()));
+        if !mining.crossing.take(rate, now) {
+            link.close_after_flush(Close::Overload("too many shares for channels that are closed".into()));
+        } else if mining.crossing.is_low(rate, now) {
+            // An answer is longer than its share. Who sends so many has not read the first ones.
+            self.counts.reject(CODE);
+        } else {
+            self.answer_with_error(link, share, CODE);
+        }
+    }
+
+    fn answer_with_error(&mut self, link: &mut Link<'_>, share: Named, code: &'static str) {
+        self.counts.reject(code);
+        let Named { channel_id, sequence_number } = share;
+        let error_code = ErrorCode::from_static(code);
+        link.send(&SubmitSharesError { channel_id, sequence_number, error_code });
     }
 
     /// A connection that gets more refusals than its channels could explain is ended (PO-09).
     pub(super) fn refused(&self, mining: &mut Mining, link: &mut Link<'_>) {
-        let channels = u32::try_from(mining.channels().len()).unwrap_or(u32::MAX);
-        let limit = self.config.limits.invalid_shares_per_minute.saturating_mul(channels.saturating_add(1));
-        if mining.refusals.exceeds(limit, link.unix_now()) {
+        let rate = self.allowance.refusals(mining.channels().len());
+        if !mining.refusals.take(rate, self.millis(link.now())) {
             link.close_after_flush(Close::Overload("too many requests that had to be refused".into()));
         }
     }
@@ -168,25 +247,4 @@ impl Shard {
     pub(super) fn millis(&self, now: std::time::Instant) -> u64 {
         u64::try_from(now.saturating_duration_since(self.started).as_millis()).unwrap_or(u64::MAX)
     }
-}
-
-/// A worker field that breaks the extension's rules: the share is refused (TLV-06).
-struct InvalidWorker;
-
-/// Whether all of `text` is UTF-8 but for a last character that is cut off.
-fn ends_inside_a_character(text: &[u8]) -> bool {
-    std::str::from_utf8(text).is_err_and(|error| error.error_len().is_none())
-}
-
-/// The payout key in the share's worker field, if it holds one: 32 bytes that are a key and no text. A worker's *name*
-/// (UTF-8) is a label and changes nothing about who is credited (WH-08).
-fn worker_key(payload: &[u8]) -> Result<Option<PayoutKey>, InvalidWorker> {
-    let share = WithTlvs::<SubmitSharesExtended<'_>>::decode(payload).map_err(|_| InvalidWorker)?;
-    let Some(worker) = WorkerIdentity::find(&share.tlvs).map_err(|_| InvalidWorker)? else { return Ok(None) };
-    // A name that was cut inside a character is still a name, and no key looks like one but for the odd billionth.
-    if worker.to_str().is_some() || ends_inside_a_character(worker.as_bytes()) {
-        return Ok(None);
-    }
-    let key = <[u8; 32]>::try_from(worker.as_bytes()).map_err(|_| InvalidWorker)?;
-    PayoutKey::from_bytes(key).map(Some).map_err(|_| InvalidWorker)
 }

@@ -8,7 +8,7 @@
 use {
     super::{Channel, Common, Computed, Kind, Slot},
     crate::{
-        duplicates::Insertion,
+        duplicates::{Insertion, Room},
         job::{self, Job, VERSION_ROLLING_MASK},
         share::{Accepted, ExtendedShare, FoundBlock, MAX_FUTURE_NTIME, Now, Rejection, StandardShare},
         store::{Lookup, State},
@@ -79,8 +79,12 @@ impl Channel {
             // A future job took the place of the one that is mined.
             Kind::Extended { .. } => slot.state == State::Active && self.computed.job_id != job_id,
         };
-        let places = self.policy.shares_per_tip.saturating_add(if is_block { PLACES_FOR_BLOCKS } else { 0 });
-        match self.seen.insert(&hash, places) {
+        let room = Room {
+            hashes: self.policy.shares_per_tip.saturating_add(if is_block { PLACES_FOR_BLOCKS } else { 0 }),
+            memory: &self.policy.memory,
+            insists: is_block,
+        };
+        match self.seen.insert(&hash, room) {
             Insertion::New => {}
             Insertion::Seen => return Err(Rejection::Duplicate),
             Insertion::Full => return Err(Rejection::ShareBudget),
