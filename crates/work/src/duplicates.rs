@@ -130,7 +130,7 @@ mod tests {
         hash
     }
 
-    const UNBOUNDED: ShareMemory = ShareMemory::new(usize::MAX);
+    static UNBOUNDED: ShareMemory = ShareMemory::new(usize::MAX);
 
     fn room(hashes: u32, memory: &ShareMemory) -> Room<'_> {
         Room { hashes, memory, insists: false }

@@ -1,5 +1,6 @@
 //! From what is written to what it means: every field is checked here, and an error names it and its remedy.
 
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -20,6 +21,9 @@ const MIN_SHARE_HASHES: u64 = 256;
 
 /// Far above what a device is asked for: under a load tool, vardiff must leave the targets alone.
 const MAX_SHARES_PER_MINUTE: u32 = 60_000_000;
+
+/// Least [`ChannelLimits::shares_over_aim`] but none.
+const LEAST_OVER_AIM: u32 = 10;
 
 /// What a new block sends to a channel of a device that cannot process extended jobs, rounded up. A connection may owe its
 /// reader one for each of its channels.
@@ -57,7 +61,8 @@ impl PoolFile {
                 .max(usize::from(self.limits.channels_per_connection) * JOB_BYTES),
             ..Limits::default()
         };
-        ensure!(limits.connections > 0, "limits.connections is 0: nobody could connect; set it to 1 or more");
+        at_least("connections", limits.connections, 1)?;
+        at_least("connections_per_address", limits.connections_per_address, 1)?;
         ensure!(
             (1..=24 * 365).contains(&self.noise.certificate_hours),
             "noise.certificate_hours must be between 1 and {}",
@@ -77,21 +82,48 @@ impl PoolFile {
 
     fn channel_limits(&self) -> Result<ChannelLimits> {
         let limits = &self.limits;
-        ensure!(limits.channels_per_connection > 0, "limits.channels_per_connection must be 1 or more");
-        ensure!(limits.channels > 0, "limits.channels must be 1 or more");
-        ensure!(limits.shares_per_tip >= 64, "limits.shares_per_tip must be 64 or more");
-        ensure!(limits.invalid_shares_per_minute > 0, "limits.invalid_shares_per_minute must be 1 or more");
-        ensure!(limits.setup_seconds > 0, "limits.setup_seconds must be 1 or more");
-        ensure!(limits.first_channel_seconds > 0, "limits.first_channel_seconds must be 1 or more");
+        at_least("channels_per_connection", limits.channels_per_connection, 1)?;
+        at_least("channels", limits.channels, 1)?;
+        at_least("shares_per_tip", limits.shares_per_tip, 64)?;
+        at_least("share_memory_mib", limits.share_memory_mib, 1)?;
+        at_least("share_burst", limits.share_burst, 100)?;
+        at_least("invalid_shares_per_minute", limits.invalid_shares_per_minute, 1)?;
+        at_least("requests_per_minute", limits.requests_per_minute, 1)?;
+        at_least("worker_keys", limits.worker_keys, 1)?;
+        at_least("keys_per_epoch", limits.keys_per_epoch, 1000)?;
+        at_least("ledger_patience_seconds", limits.ledger_patience_seconds, 1)?;
+        at_least("setup_seconds", limits.setup_seconds, 1)?;
+        at_least("first_channel_seconds", limits.first_channel_seconds, 1)?;
+        ensure!(
+            limits.shares_over_aim == 0 || limits.shares_over_aim >= LEAST_OVER_AIM,
+            "limits.shares_over_aim is {}: vardiff itself lets the rate swing by more; write {LEAST_OVER_AIM} or more, or 0 \
+             for no limit",
+            limits.shares_over_aim
+        );
+        let share_memory = limits.share_memory_mib.checked_mul(1 << 20);
+        let share_memory = share_memory.context("limits.share_memory_mib is more than an address space")?;
         Ok(ChannelLimits {
             channels_per_connection: limits.channels_per_connection,
             channels: limits.channels,
             shares_per_tip: limits.shares_per_tip,
+            share_memory,
+            shares_over_aim: limits.shares_over_aim,
+            share_burst: limits.share_burst,
             invalid_shares_per_minute: limits.invalid_shares_per_minute,
+            requests_per_minute: limits.requests_per_minute,
+            worker_keys: limits.worker_keys,
+            keys_per_epoch: limits.keys_per_epoch,
+            ledger_patience: Duration::from_secs(limits.ledger_patience_seconds),
             setup_patience: Duration::from_secs(limits.setup_seconds),
             first_channel_patience: Duration::from_secs(limits.first_channel_seconds),
         })
     }
+}
+
+/// Refuses a limit that would lock everybody out.
+fn at_least<T: PartialOrd + Display>(field: &str, value: T, least: T) -> Result<()> {
+    ensure!(value >= least, "limits.{field} is {value}; write {least} or more");
+    Ok(())
 }
 
 /// One shard a core unless told otherwise.

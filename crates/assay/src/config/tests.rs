@@ -55,6 +55,13 @@ fn errors_name_the_field_and_the_remedy() {
     case("[node]", "default_payout_key = \"bob\"\n[node]", &["pool.default_payout_key", "assay keys payout"]);
     case("[node]", "listen = 3\n[node]", &["pool.listen"]);
     case("[node]", "[epochs]\nq = 99\n[node]", &["[epochs]", "q"]);
+    for field in
+        ["connections", "channels", "shares_per_tip", "share_memory_mib", "share_burst", "keys_per_epoch"]
+    {
+        let limit = format!("[limits]\n{field} = 0\n[node]");
+        case("[node]", &limit, &[&format!("limits.{field} is 0; write "), "or more"]);
+    }
+    case("[node]", "[limits]\nshares_over_aim = 2\n[node]", &["limits.shares_over_aim", "10 or more, or 0"]);
     case("[node]", "[noise]\ncertificate_hours = 0\n[node]", &["noise.certificate_hours"]);
 }
 
@@ -77,6 +84,25 @@ fn the_example_is_complete_and_correct() {
         .collect();
     let error = resolve(&all).expect_err("both ways of access and of payout are switched on");
     assert!(error.contains("pool.payout_") || error.contains("default_payout_key"), "{error}");
+}
+
+/// The value of a commented field is its default, as the example says.
+#[test]
+fn the_example_names_every_limit_with_its_default() {
+    let example = include_str!("../../../../docs/assay.example.toml");
+    let limits = example.split("[limits]").nth(1).unwrap();
+    let fields: String = limits
+        .lines()
+        .filter_map(|line| line.strip_prefix("# "))
+        .filter(|l| l.contains(" = "))
+        .map(|l| format!("{l}\n"))
+        .collect();
+    let resolved = resolve(&format!("{GOOD}[limits]\n{fields}")).unwrap();
+    let (written, defaults) = (resolved.file.limits, super::LimitsSection::default());
+    assert_eq!(format!("{written:?}"), format!("{defaults:?}"));
+    let names = format!("{defaults:?}").matches(": ").count();
+    assert_eq!(fields.lines().count(), names, "a limit is missing:\n{fields}");
+    assert_eq!(resolved.pool.limits, pool::ChannelLimits::default());
 }
 
 #[test]

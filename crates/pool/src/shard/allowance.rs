@@ -59,12 +59,12 @@ impl Allowance {
         Rate::per_minute(self.requests_per_minute.saturating_mul(channels), self.request_burst)
     }
 
-    /// What may be refused on a connection with so many channels before it is ended (PO-09). More than one channel may have
-    /// refused, so that it is ended before its connection is.
+    /// What may be refused on a connection with so many channels before it is ended (PO-09). More than the channels may have
+    /// refused that are ended before their connection is.
     pub(super) fn refusals(&self, channels: usize) -> Rate {
         let per_minute = self.refusals_per_minute;
         let more = saturate(channels) / REFUSALS_TOGETHER;
-        let per_minute = per_minute.saturating_mul(more.saturating_add(2));
+        let per_minute = per_minute.saturating_mul(more.saturating_add(ENDED_CHANNELS + 1));
         Rate::per_minute(per_minute, per_minute)
     }
 
@@ -108,8 +108,8 @@ mod tests {
     fn limits_grow_with_the_channels_but_less() {
         let allowance = Allowance::new(&ChannelLimits::default(), 12);
         let bad = burst(allowance.bad_shares);
-        assert_eq!(burst(allowance.refusals(9)), 2 * bad);
-        assert_eq!(burst(allowance.refusals(10)), 3 * bad);
+        assert_eq!(burst(allowance.refusals(9)), 9 * bad);
+        assert_eq!(burst(allowance.refusals(10)), 10 * bad);
         assert_eq!((burst(allowance.floods(0)), burst(allowance.floods(80))), (8, 18));
     }
 

@@ -8,6 +8,7 @@ mod extensions;
 mod fleet;
 mod frames;
 mod jobs;
+mod limits;
 mod opening;
 mod setup;
 mod shares;

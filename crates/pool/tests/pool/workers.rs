@@ -134,3 +134,67 @@ fn a_field_that_is_cut_off_refuses_its_share_and_of_two_the_first_counts() {
     miner.until_answered(channel, sequence).unwrap();
     assert_eq!((rig.credit(&worker), rig.credit(&owner)), (0, miner.active(channel).credit().get()));
 }
+
+fn submit_for(miner: &mut Miner, channel: u32, worker: &PayoutKey) -> Result<(), String> {
+    let share = miner.find(channel, Want::Share);
+    let sequence = miner.submit_as(channel, &share, worker.as_bytes());
+    miner.until_answered(channel, sequence).map(drop)
+}
+
+#[test]
+fn workers_of_a_connection_name_only_so_many_keys() {
+    let rig = Rig::with(|plan| plan.limits.worker_keys = 3);
+    let mut miner = tracked_miner(&rig);
+    let channel = miner.open(&Open::extended(&key()));
+    let workers: Vec<PayoutKey> = (0..4).map(|_| worker_key()).collect();
+    for worker in &workers[..3] {
+        submit_for(&mut miner, channel, worker).unwrap();
+    }
+    assert_eq!(submit_for(&mut miner, channel, &workers[3]).unwrap_err(), "too-many-worker-keys");
+    submit_for(&mut miner, channel, &workers[0]).unwrap();
+    miner.earn(channel);
+    let mut other = tracked_miner(&rig);
+    let elsewhere = other.open(&Open::extended(&key()));
+    submit_for(&mut other, elsewhere, &workers[3]).unwrap();
+}
+
+#[test]
+fn an_epoch_full_of_keys_takes_no_new_ones_but_goes_on_with_those_it_has() {
+    let rig = Rig::with(|plan| {
+        // Large enough that no epoch closes meanwhile.
+        plan.params.q = 0;
+        plan.limits.keys_per_epoch = 4;
+    });
+    let mut miner = tracked_miner(&rig);
+    let channel = miner.open(&Open::extended(&key()));
+    let known = worker_key();
+    submit_for(&mut miner, channel, &known).unwrap();
+    crate::support::eventually("the epoch has its fill of keys", || {
+        submit_for(&mut miner, channel, &worker_key()) == Err("too-many-worker-keys".to_owned())
+    });
+    submit_for(&mut miner, channel, &known).unwrap();
+    miner.earn(channel);
+    // Channels may still be opened, until there are twice as many.
+    let mut refused = None;
+    crate::support::eventually("no channel for a new key", || {
+        let request = miner.ask(&Open::extended(&key()));
+        let raw = miner.until(|raw| {
+            raw.is::<sv2::mining::OpenMiningChannelError<'_>>()
+                || raw.is::<sv2::mining::OpenExtendedMiningChannelSuccess<'_>>()
+        });
+        refused =
+            raw.get::<sv2::mining::OpenMiningChannelError<'_>>().map(|error| error.error_code.to_string());
+        if refused.is_none() {
+            let opened: sv2::mining::OpenExtendedMiningChannelSuccess<'_> = raw.get().unwrap();
+            assert_eq!(opened.request_id, request);
+            let id = opened.channel_id;
+            while miner.channels[&id].model.active().is_none() {
+                miner.receive();
+            }
+            miner.earn(id);
+        }
+        refused.is_some()
+    });
+    assert_eq!(refused.as_deref(), Some("channel-capacity-exhausted"));
+    miner.earn(channel);
+}
