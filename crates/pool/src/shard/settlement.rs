@@ -26,8 +26,8 @@ pub(super) type ChannelKey = (ConnId, u32);
 enum InFlight {
     /// Nothing is on its way.
     None,
-    /// At the ledger.
-    Sent(Batch),
+    /// At the ledger, since this time.
+    Sent(Batch, Instant),
     /// The disk did not take it; again at this time.
     Retry(Batch, Instant),
 }
@@ -52,8 +52,6 @@ pub(super) struct Settlement {
     places: KeyMap<usize>,
     /// The same, of keys whose sum would not fit its number.
     overflow: Vec<(PayoutKey, Ehash)>,
-    /// When the batch that is on its way was sent.
-    sent: Instant,
     /// When the first batch was sent that the disk did not take, until it takes one.
     failing_since: Option<Instant>,
     /// A batch that takes longer is as bad as one that fails.
@@ -81,7 +79,6 @@ impl Settlement {
             credits: Vec::new(),
             places: KeyMap::default(),
             overflow: Vec::new(),
-            sent: Instant::now(),
             failing_since: None,
             slow,
         }
@@ -90,14 +87,14 @@ impl Settlement {
     /// Whether a share for this key can be taken in. Always, unless the disk has taken nothing for long.
     pub(super) fn has_room_for(&self, key: &PayoutKey) -> bool {
         self.credits.len() + self.overflow.len() < MOST_KEYS
-            || self.overflow.len() < MOST_KEYS && self.credits.contains_key(key)
+            || self.overflow.len() < MOST_KEYS && self.places.contains_key(key)
     }
 
     /// For how long the ledger has taken nothing, if it is failing or slow.
     pub(super) fn stuck_for(&self, now: Instant) -> Option<Duration> {
         let since = match (self.failing_since, &self.in_flight) {
             (Some(since), _) => return Some(now.saturating_duration_since(since)),
-            (None, InFlight::Sent(_)) => self.sent,
+            (None, InFlight::Sent(_, since)) => *since,
             (None, InFlight::None | InFlight::Retry(..)) => return None,
         };
         Some(now.saturating_duration_since(since)).filter(|waited| *waited >= self.slow)
@@ -168,8 +165,7 @@ impl Settlement {
 
     fn commit(&mut self, batch: Batch, now: Instant, shard: &ShardHandle<Command>) {
         let shard = shard.clone();
-        self.sent = now;
-        self.in_flight = InFlight::Sent(batch.clone());
+        self.in_flight = InFlight::Sent(batch.clone(), now);
         self.ledger.commit(batch, move |result| {
             let command = Command::Committed(result.map(|_| ()));
             match shard.try_send(command) {
@@ -187,7 +183,7 @@ impl Settlement {
     /// Takes the ledger's answer. Returns the channels to acknowledge, none while a batch has to be tried again or a
     /// part is left.
     pub(super) fn committed(&mut self, result: Result<(), LedgerError>, now: Instant) -> Vec<ChannelKey> {
-        let InFlight::Sent(batch) = std::mem::replace(&mut self.in_flight, InFlight::None) else {
+        let InFlight::Sent(batch, sent) = std::mem::replace(&mut self.in_flight, InFlight::None) else {
             return Vec::new();
         };
         match result {
@@ -201,13 +197,13 @@ impl Settlement {
                 // Trying again cannot help, and going on would leave this shard's shares without acknowledgement.
                 error!(%error, "the ledger refuses this shard's credits; the pool stops");
                 self.stats.fail();
-                self.in_flight = InFlight::Sent(batch);
+                self.in_flight = InFlight::Sent(batch, sent);
                 Vec::new()
             }
             Err(error) => {
                 if self.failing_since.is_none() {
                     error!(%error, "credits not durable, so shares are not acknowledged; trying again");
-                    self.failing_since = Some(self.sent);
+                    self.failing_since = Some(sent);
                 }
                 self.stats.ledger_retried();
                 self.in_flight = InFlight::Retry(batch, now + RETRY_PAUSE);
@@ -236,7 +232,7 @@ impl Settlement {
     pub(super) fn retry_at(&self) -> Option<Instant> {
         match &self.in_flight {
             InFlight::Retry(_, at) => Some(*at),
-            InFlight::None | InFlight::Sent(_) => None,
+            InFlight::None | InFlight::Sent(..) => None,
         }
     }
 }
