@@ -284,7 +284,7 @@ fn a_disk_that_takes_nothing_turns_newcomers_away_and_then_everybody_until_it_he
         let share = miner.find(channel, Want::Share);
         let sequence = miner.submit(channel, &share);
         miner.barrier();
-        let refused = miner.log.iter().filter_map(|raw| raw.get::<SubmitSharesError<'_>>()).last();
+        let refused = miner.log.iter().rev().find_map(|raw| raw.get::<SubmitSharesError<'_>>());
         if let Some(refused) = refused {
             assert_eq!(refused.sequence_number, sequence);
             break;
