@@ -19,7 +19,7 @@ use {
         net::{TcpListener, TcpStream},
     },
     rustix::process::{Resource, getrlimit},
-    socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type},
+    socket2::{Domain, Protocol, Socket, TcpKeepalive, Type},
     std::{
         io,
         net::SocketAddr,
@@ -83,7 +83,12 @@ pub(crate) fn bind(config: &EngineConfig) -> Result<Vec<TcpListener>, (SocketAdd
         if address.is_ipv6() {
             socket.set_only_v6(only_v6)?;
         }
-        // Connections have that of their listener; what it may be has to be known when they begin.
+        // A connection takes all of this over from its listener: no system calls for each.
+        socket.set_tcp_nodelay(true)?;
+        socket.set_tcp_keepalive(&KEEPALIVE)?;
+        if let Some(bytes) = config.limits.send_buffer {
+            socket.set_send_buffer_size(bytes)?;
+        }
         if let Some(bytes) = config.limits.receive_buffer {
             socket.set_recv_buffer_size(bytes)?;
         }
@@ -112,7 +117,6 @@ pub(crate) struct Acceptor {
     start: Instant,
     board: Arc<Board>,
     doors: Vec<Door>,
-    send_buffer: Option<usize>,
     patience: Nanos,
     /// The system had no descriptor for us the last time.
     starved: bool,
@@ -143,7 +147,6 @@ impl Acceptor {
             start: Instant::now(),
             board,
             doors,
-            send_buffer: limits.send_buffer,
             patience: nanos(limits.patience),
             starved: false,
         })
@@ -266,14 +269,11 @@ impl Acceptor {
                 self.refuse(refusal);
                 false
             }
-            // Where preparing fails, the peer is gone already.
             Ok((permit, wait)) => {
-                if self.prepare(&socket).is_ok() {
-                    let admitted = Admitted { socket: Connected::Tcp(socket), peer, permit };
-                    match wait {
-                        None => self.deal(admitted),
-                        Some(wait) => self.hold(admitted, now, wait, now.saturating_add(self.patience)),
-                    }
+                let admitted = Admitted { socket: Connected::Tcp(socket), peer, permit };
+                match wait {
+                    None => self.deal(admitted),
+                    Some(wait) => self.hold(admitted, now, wait, now.saturating_add(self.patience)),
                 }
                 true
             }
@@ -316,20 +316,43 @@ impl Acceptor {
             }
         }
     }
-
-    fn prepare(&self, socket: &TcpStream) -> io::Result<()> {
-        socket.set_nodelay(true)?;
-        let socket = SockRef::from(socket);
-        socket.set_tcp_keepalive(&KEEPALIVE)?;
-        if let Some(bytes) = self.send_buffer {
-            socket.set_send_buffer_size(bytes)?;
-        }
-        Ok(())
-    }
 }
 
 /// Descriptors that the process may open.
 fn descriptors() -> usize {
     let limit = getrlimit(Resource::Nofile).current;
     limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use {
+        super::*,
+        rand::rngs::OsRng,
+        socket2::SockRef,
+        std::{net::TcpStream, thread},
+        sv2::noise::{AuthoritySecret, Identity, Validity},
+    };
+
+    #[test]
+    fn connections_take_their_options_from_the_listener() {
+        let identity =
+            Identity::new(AuthoritySecret::generate(&mut OsRng), Validity::default(), 0, &mut OsRng);
+        let config = EngineConfig::new(SocketAddr::from(([127, 0, 0, 1], 0)), identity.into());
+        let listeners = bind(&config).unwrap();
+        let _client = TcpStream::connect(listeners[0].local_addr().unwrap()).unwrap();
+        let socket = loop {
+            match listeners[0].accept() {
+                Ok((socket, _)) => break socket,
+                Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+            }
+            thread::yield_now();
+        };
+        let socket = SockRef::from(&socket);
+        assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(60));
+        // Linux counts its own needs in, and may allow less.
+        let most = 2 * config.limits.send_buffer.unwrap().max(config.limits.receive_buffer.unwrap());
+        assert!(socket.send_buffer_size().unwrap() <= most && socket.recv_buffer_size().unwrap() <= most);
+    }
 }

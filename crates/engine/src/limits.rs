@@ -47,9 +47,11 @@ pub struct Limits {
     /// read (256 MiB). Each shard has an equal part, which should be a multiple of
     /// [`Limits::backlog`]. When seven eighths are used, the connections that have the most are dropped.
     pub buffers: usize,
-    /// `SO_SNDBUF` of each connection in bytes; `None` leaves it to the kernel.
+    /// `SO_SNDBUF` of each connection in bytes (128 KiB); `None` leaves it to the kernel, which gives one
+    /// connection some megabytes if it once was fast.
     pub send_buffer: Option<usize>,
-    /// `SO_RCVBUF` of each connection in bytes; `None` leaves it to the kernel.
+    /// `SO_RCVBUF` of each connection in bytes (128 KiB: some thousand shares for each round trip);
+    /// `None` leaves it to the kernel.
     pub receive_buffer: Option<usize>,
     /// Descriptors of the process that connections leave to everything else (256): the ledger, the
     /// node, the operator's pages.
@@ -77,8 +79,8 @@ impl Default for Limits {
             frame_before_setup: 2048,
             backlog: 1 << 20,
             buffers: 256 << 20,
-            send_buffer: None,
-            receive_buffer: None,
+            send_buffer: Some(128 * 1024),
+            receive_buffer: Some(128 * 1024),
             spare_descriptors: 256,
             lag: Duration::from_millis(250),
             lag_patience: Duration::from_secs(10),

@@ -432,11 +432,10 @@ impl<H: Handler> Shard<H> {
 
     fn remove(&mut self, slot: u32) {
         let Table { slab, desk, wheel, .. } = &mut self.table;
+        // Dropping the socket closes it, which ends its registration.
         let Some(mut connection) = slab.remove(slot) else { return };
         connection.free(&mut desk.purse);
         wheel.cancel(slot);
-        // Closing the socket would do it too; failing here changes nothing.
-        let _ = connection.socket.deregister(&desk.registry);
         self.unassign();
     }
 }

@@ -68,15 +68,6 @@ impl Socket {
             Self::Virtual(end) => end.watch(token, interest),
         }
     }
-
-    pub(crate) fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        match self {
-            Self::Tcp(socket) => registry.deregister(socket),
-            // Its end is dropped with it.
-            #[cfg(feature = "simulation")]
-            Self::Virtual(_) => Ok(()),
-        }
-    }
 }
 
 /// What the system tells of one connection.
