@@ -1,16 +1,16 @@
 //! Lets a little work gather when it comes in drops.
 //!
 //! To be woken, ask what is ready and serve one share costs a shard more than the share does. So a shard
-//! that has had many turns lately sleeps until the next is due, a thousandth of a second after the last,
-//! and finds a few connections ready instead of one. A shard that is idle, or comes to rest now and
+//! that has had many turns lately sleeps until the next is due, two milliseconds after the last, and
+//! finds a few connections ready instead of one. A shard that is idle, or comes to rest now and
 //! then, is not slowed down at all; nor is one whose turns are long, as the next is due when it ends.
 
 use {crate::admission::bucket::Nanos, std::time::Duration};
 
 /// From one turn to the next, in the long run.
-const TURN: Nanos = 1_000_000;
+const TURN: Nanos = 2_000_000;
 /// Turns that may follow each other at once, after a pause.
-const BURST: Nanos = 32;
+const BURST: Nanos = 16;
 /// Falling asleep and waking takes some microseconds: less than this is not worth it.
 const SHORTEST: Nanos = 100_000;
 
@@ -62,11 +62,11 @@ mod tests {
             assert_eq!(longest > 0, naps, "longest nap {longest}");
             assert!(longest <= TURN);
         }
-        // One share every 100 µs, every 300 µs, …: a thousand turns in place of ten thousand.
-        case(10_000, 100_000, 950..=1040, true);
-        case(30_000, 300_000, 950..=1040, true);
-        // … one every 2 ms: each at once.
-        case(10_000, 2_000_000, 490..=500, false);
+        // One share every 100 µs, every 300 µs, …: five hundred turns in place of ten thousand.
+        case(10_000, 100_000, 480..=520, true);
+        case(30_000, 300_000, 480..=520, true);
+        // … one every 3 ms: each at once.
+        case(10_000, 3_000_000, 330..=334, false);
         // Turns full of work follow each other.
         case(5_000_000, 0, 195..=205, false);
     }
