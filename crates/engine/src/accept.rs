@@ -58,6 +58,8 @@ pub(crate) struct Admitted {
     pub(crate) socket: Connected,
     pub(crate) peer: SocketAddr,
     pub(crate) permit: Permit,
+    /// Many handshakes are under way: this one has less time.
+    pub(crate) hurry: bool,
 }
 
 /// Where a shard takes its connections from.
@@ -270,7 +272,7 @@ impl Acceptor {
                 false
             }
             Ok((permit, wait)) => {
-                let admitted = Admitted { socket: Connected::Tcp(socket), peer, permit };
+                let admitted = Admitted { socket: Connected::Tcp(socket), peer, permit, hurry: false };
                 match wait {
                     None => self.deal(admitted),
                     Some(wait) => self.hold(admitted, now, wait, now.saturating_add(self.patience)),
@@ -298,6 +300,7 @@ impl Acceptor {
 
     /// Gives a connection to the shard that has the fewest, among those that do not lag if there are any.
     fn deal(&mut self, mut admitted: Admitted) {
+        admitted.hurry = self.admission.is_crowded();
         let now = self.board.now();
         loop {
             let open = self.doors.iter_mut().zip(&self.board.shards).filter(|(door, _)| door.open);

@@ -108,6 +108,12 @@ impl Admission {
         self.counts().half_open < self.limits.half_open
     }
 
+    /// Whether more than half of the handshakes that may be under way are: no time for peers that
+    /// connect and say nothing.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.counts().half_open > self.limits.half_open / 2
+    }
+
     /// Counts a new connection, for as long as the permit lives, or says what forbids it. The second is
     /// how long it has to wait before [`Permit::begin`] is worth a try; the handshake may begin at once
     /// if it is `None`.

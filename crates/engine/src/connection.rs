@@ -61,6 +61,8 @@ pub(crate) struct Connection<C> {
     pub(crate) last_frame: Tick,
     /// When the frame in the inbox began.
     pub(crate) frame_began: Tick,
+    /// When the shard's wheel turns up for it, whatever its deadlines are by then.
+    pub(crate) armed: Tick,
     stalled_since: Tick,
     stall_progress: usize,
     /// Waits in the list of connections to read from without being told.
@@ -89,6 +91,7 @@ impl<C> Connection<C> {
             phase_ends: desk.clock.after(desk.rules.handshake),
             last_frame: desk.clock.tick,
             frame_began: NEVER,
+            armed: NEVER,
             stalled_since: NEVER,
             stall_progress: 0,
             queued: false,
@@ -98,13 +101,11 @@ impl<C> Connection<C> {
         }
     }
 
-    /// Whether the peer has made us work for nothing. Those that give up before their handshake, or whom
-    /// we made wait, have not.
+    /// Whether the peer has made us work for nothing. Those that give up before their handshake have not.
     pub(crate) fn was_useless(&self, why: &Close) -> bool {
         match self.state {
             State::Handshaking => {
-                matches!(why, Close::NotNoise(_) | Close::Handshake(_))
-                    || matches!(why, Close::HandshakeTimeout) && !self.queued
+                matches!(why, Close::NotNoise(_) | Close::Handshake(_) | Close::HandshakeTimeout)
             }
             State::Open(_) => !self.proven && !matches!(why, Close::Shutdown),
             State::Lingering => false,

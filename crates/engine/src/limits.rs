@@ -29,7 +29,8 @@ pub struct Limits {
     pub addresses: usize,
     /// Handshakes under way in the whole engine (2048). When they are used up the listener waits, and
     /// new connections queue in the kernel: after a restart everybody comes back at once, and should be
-    /// served late rather than turned away.
+    /// served late rather than turned away. When more than half of them are used, a peer has two seconds
+    /// to send its first message, so that silent ones cannot keep the others out.
     pub half_open: usize,
     /// Handshakes under way of one address (1024), so that one host cannot use them all up. More wait,
     /// for [`Limits::patience`] at most.

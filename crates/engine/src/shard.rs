@@ -14,7 +14,7 @@ use {
         close::Close,
         connection::{Connection, Due, Session, State},
         handle::Inlet,
-        link::{Desk, Link, NEVER},
+        link::{Desk, Link, NEVER, Tick},
         pace::Pace,
         slab::ConnId,
         socket::{Ready, Socket},
@@ -37,6 +37,8 @@ const READ_BYTES: usize = 32 * 1024;
 const WRITE_EARLY: usize = 128 * 1024;
 /// Connections taken from the acceptor in one turn.
 const NEW_SOCKETS: usize = 64;
+/// How long a handshake may take while many are under way, in milliseconds.
+const HURRIED_HANDSHAKE: Tick = 2000;
 /// Connections that the system tells about in one turn.
 const EVENTS: usize = 256;
 /// Commands served before the connections have their turn again.
@@ -200,10 +202,13 @@ impl<H: Handler> Shard<H> {
 
     /// Gives a new connection a slot.
     fn adopt(&mut self, admitted: Admitted) -> io::Result<()> {
-        let Admitted { socket, peer, permit } = admitted;
+        let Admitted { socket, peer, permit, hurry } = admitted;
         let Table { slab, desk, .. } = &mut self.table;
         let (slot, _) = slab.insert(Connection::new(socket, peer, permit, desk));
         let connection = slab.get_mut(slot).expect("it was just put there");
+        if hurry {
+            connection.phase_ends = desk.clock.after(desk.rules.handshake.min(HURRIED_HANDSHAKE));
+        }
         if let Err(error) = connection.socket.register(&desk.registry, token(slot), Interest::READABLE) {
             slab.remove(slot);
             return Err(error);
@@ -362,8 +367,13 @@ impl<H: Handler> Shard<H> {
     fn deadline(&mut self, slot: u32) {
         let Table { slab, desk, .. } = &mut self.table;
         let Some(connection) = slab.get_mut(slot) else { return };
+        connection.armed = NEVER;
         match connection.due(desk) {
             None => {}
+            // Its message is there; it is we who are late.
+            Some(Due::Phase) if connection.queued && matches!(connection.state, State::Handshaking) => {
+                connection.phase_ends = desk.clock.after(HURRIED_HANDSHAKE);
+            }
             Some(Due::Phase) => return self.end(slot, Close::HandshakeTimeout),
             Some(Due::WriteStall) => return self.end(slot, Close::WriteStalled),
             Some(Due::PartialFrame) => return self.end(slot, Close::PartialFrame),

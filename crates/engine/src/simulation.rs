@@ -126,7 +126,11 @@ impl<H: Handler> VirtualShard<H> {
         let pipe = Arc::new(Mutex::new(Pipe::new(self.send_buffer)));
         let socket = Socket::Virtual(ServerEnd::new(Arc::clone(&pipe)));
         self.board.shards[usize::from(self.index)].assigned.fetch_add(1, AcqRel);
-        if self.sockets.try_send(Admitted { socket, peer, permit }).is_err() {
+        if self
+            .sockets
+            .try_send(Admitted { socket, peer, permit, hurry: self.admission.is_crowded() })
+            .is_err()
+        {
             unreachable!("the queue has room for every connection that is half open");
         }
         self.handle.bell().ring();

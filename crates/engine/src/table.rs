@@ -141,7 +141,8 @@ impl<C> Table<C> {
     pub(crate) fn arm(&mut self, slot: u32) {
         let Some(connection) = self.slab.get_mut(slot) else { return };
         let deadline = connection.next_deadline(&self.desk);
-        if deadline != NEVER && self.wheel.scheduled(slot).is_none_or(|tick| tick > deadline) {
+        if deadline < connection.armed {
+            connection.armed = deadline;
             self.wheel.schedule(slot, deadline);
         }
     }

@@ -90,3 +90,27 @@ fn those_who_are_there_are_served_before_newcomers() {
     assert_eq!(world.shard.stats().handshakes, 201);
     assert!(newcomers.iter().all(|newcomer| newcomer.available() > 0));
 }
+
+// proves: NS-30
+#[test]
+fn silent_newcomers_do_not_keep_others_out() {
+    let mut world = World::new(8, |config| {
+        config.limits.half_open = 10;
+        config.limits.half_open_per_address = 10;
+        config.limits.connection_rate = crate::Rate::UNLIMITED;
+    });
+    let silent: Vec<_> = (0..10).map(|_| world.shard.connect(PEER.parse().unwrap()).unwrap()).collect();
+    world.turn(0);
+    assert!(world.shard.connect(PEER.parse().unwrap()).is_err(), "the house is full");
+    world.turn(2001);
+    let stats = world.shard.stats();
+    assert_eq!(
+        (stats.closed_for("handshake_timeout"), stats.open),
+        (5, 5),
+        "those after the fifth were hurried"
+    );
+    let _there = world.client();
+    world.turn(8000);
+    assert_eq!(world.shard.stats().open, 1, "and the others had the usual time");
+    drop(silent);
+}
