@@ -140,7 +140,8 @@ impl<H: Handler> Shard<H> {
     /// Lets a little work gather if it comes in drops; says for how long to wait for more.
     fn rest(&mut self) -> Option<Duration> {
         let timeout = self.timeout();
-        if timeout == Some(Duration::ZERO) {
+        // Who waits for the rest of a frame, or for room to write, is in the midst of something.
+        if timeout == Some(Duration::ZERO) || self.table.desk.purse.held() > 0 {
             return timeout;
         }
         let nap = self.pace.nap(self.board.now()).min(timeout.unwrap_or(Duration::MAX));

@@ -116,6 +116,7 @@ fn pool_config(arguments: &Arguments) -> PoolConfig {
         limits: ChannelLimits {
             channels_per_connection: u16::MAX,
             shares_per_tip: usize::try_from(u32::MAX).unwrap_or(usize::MAX),
+            requests_per_minute: u32::MAX,
             first_channel_patience: Duration::from_secs(3600),
             ..ChannelLimits::default()
         },
@@ -129,6 +130,8 @@ fn engine_config(arguments: &Arguments, identity: Arc<Identity>) -> EngineConfig
     config.limits.half_open_per_address = config.limits.half_open;
     // All the load comes from one address.
     config.limits.connection_rate = Rate::UNLIMITED;
+    // A new block for as many channels as a connection may have.
+    config.limits.backlog = usize::from(u16::MAX) * 256;
     config
 }
 
