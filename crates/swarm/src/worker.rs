@@ -297,7 +297,9 @@ impl Worker {
     // --- Connections.
 
     fn has_to_connect(&self) -> bool {
-        self.connecting.as_ref().is_some_and(|connecting| connecting.begun < self.connections.len())
+        // Those that come and go have places of their own behind these.
+        let own = self.fleet.staying(self.index);
+        self.connecting.as_ref().is_some_and(|connecting| connecting.begun < own)
     }
 
     fn connect_more(&mut self) {

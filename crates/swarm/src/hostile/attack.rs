@@ -121,7 +121,7 @@ impl AttackKind {
             Self::Silent => (20, 200),
             Self::Oversized => (20, 50),
             Self::Drip => (200, 100),
-            Self::SlowReader => (2000, 20),
+            Self::SlowReader => (2000, 4),
             Self::OneFrameFin => (100, 200),
             Self::ChannelOpen => (2000, 2),
             Self::UpdateChannel => (1000, 10),

@@ -263,7 +263,7 @@ fn message(
     desk: &mut Desk<'_>,
 ) -> Result<(), Lost> {
     let Some(channel_id) = session.channel_ids().next() else {
-        return Err(Lost::Protocol("the pool closed its channel".to_owned()));
+        return Err(Lost::Refused("it closed the channel".to_owned()));
     };
     let job_id = session.submitter_at(0).and_then(|(_, submitter)| Some(submitter.work()?.0.job_id()));
     let share = SubmitSharesStandard {
@@ -275,7 +275,8 @@ fn message(
         version: 0x2000_0000,
     };
     match kind {
-        AttackKind::ChannelOpen => outbox.send(&OpenStandardMiningChannel {
+        // To open a channel is a small question with a large answer.
+        AttackKind::ChannelOpen | AttackKind::SlowReader => outbox.send(&OpenStandardMiningChannel {
             request_id: sequence.wrapping_add(1),
             user_identity: Str0_255::truncated(session.user()),
             nominal_hash_rate: F32::new(0.0),
@@ -290,9 +291,7 @@ fn message(
         AttackKind::WrongChannel => {
             outbox.send(&SubmitSharesStandard { channel_id: channel_id | 1 << 30, ..share })
         }
-        AttackKind::WrongJob | AttackKind::SlowReader => {
-            outbox.send(&SubmitSharesStandard { job_id: u32::MAX, ..share })
-        }
+        AttackKind::WrongJob => outbox.send(&SubmitSharesStandard { job_id: u32::MAX, ..share }),
         AttackKind::DuplicateShare => {
             if again.as_ref().is_none_or(|again| Some(again.job_id) != job_id) {
                 let drawn =

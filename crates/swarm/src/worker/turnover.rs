@@ -117,8 +117,11 @@ impl Worker {
         let token = stay + slot;
         let manner = self.turnover.manners[slot];
         self.with(token, |worker, connection| {
-            let left = if connection.ready { manner.name() } else { "before-it-was-ready" };
-            worker.board.books().left.count(left);
+            // Those that leave during the handshake were counted when they began.
+            if manner.cut(0).is_none() {
+                let left = if connection.ready { manner.name() } else { "before-it-was-ready" };
+                worker.board.books().left.count(left);
+            }
             worker.leave(connection, manner)?;
             Err(Lost::Left)
         });

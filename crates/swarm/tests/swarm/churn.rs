@@ -36,6 +36,8 @@ fn connections_come_and_go_in_every_manner_while_others_work() {
         for manner in manners {
             assert!(report.left[manner] > 0, "{manner}: {report}");
         }
+        // None was begun that was not to be.
+        assert!(report.left.values().sum::<u64>() <= report.elapsed_ms / 10 + 1, "{report}");
         let shares = &report.shares;
         assert!(shares.acknowledged > 50 && shares.rejected == 0, "{report}");
         assert_eq!(shares.accepted, shares.acknowledged);
