@@ -1,9 +1,10 @@
 //! `cargo xtask bench`: our pool beside the reference implementation's, in one run on one machine.
 //!
 //! `rows` says what is measured and `figures` what is read from a measurement; `pools` starts the node and the pools,
-//! `run` puts the load tool upon them, `table` writes what came of it.
+//! `run` puts the load tool upon them, `table` says what came of it, and `files` keeps it.
 
 mod figures;
+mod files;
 mod machine;
 mod pools;
 mod process;
@@ -15,10 +16,10 @@ use crate::checks::{build, target_dir};
 use crate::setup;
 use crate::step::{cargo, run as run_command, say};
 use anyhow::{Context, Result, bail};
+use files::Files;
 use pools::{Chain, Maker, Programs};
 use rows::{FULL, QUICK, Row};
 use run::Outcome;
-use serde_json::{Value, json};
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -74,14 +75,15 @@ pub fn run(root: &Path, words: &[&str]) -> Result<ExitCode> {
     say("starting bitcoin-node, filling its mempool, finding blocks");
     let mut chain = Chain::start(&programs, &peers.scratch)?;
     let (transactions, merkle_steps) = chain.transactions();
-    let makers = wishes.makers();
-    let outcomes = run::measure(&rows, &makers, wishes.runs, &programs, &mut chain, &peers.scratch);
-    drop(chain);
     let command = ["cargo xtask bench"].iter().chain(words).copied().collect::<Vec<_>>().join(" ");
     let setting = table::Setting { facts, command, transactions, merkle_steps };
-    let text = table::render(&setting, &rows, &outcomes);
-    println!("\n{text}");
-    write(&wishes.directory(root)?, &setting, &text, &outcomes)?;
+    let files = Files::new(&wishes.directory(root)?);
+    let makers = wishes.makers();
+    let keep = |outcomes: &[Outcome]| files.write(&setting, &rows, outcomes);
+    let outcomes = run::measure(&rows, &makers, wishes.runs, &programs, &mut chain, &peers.scratch, keep)?;
+    drop(chain);
+    println!("\n{}", table::render(&setting, &rows, &outcomes));
+    say(format_args!("written: {} and {}", files.markdown.display(), files.raw.display()));
     let failed = outcomes.iter().filter(|outcome| outcome.report.is_err()).count();
     if failed > 0 {
         say(format_args!("{failed} measurements failed; their logs are in {}", peers.scratch.display()));
@@ -122,35 +124,6 @@ fn programs(root: &Path, peers: &setup::BenchPeers) -> Result<Programs> {
     }
     let (bitcoin_node, pool_sv2) = (peers.bitcoin_node.clone(), peers.pool_sv2.clone());
     Ok(Programs { assay, built_here, measured_chain, bitcoin_node, pool_sv2 })
-}
-
-/// The table for people and the reports for programs.
-fn write(directory: &Path, setting: &table::Setting, text: &str, outcomes: &[Outcome]) -> Result<()> {
-    let name = format!("{}-sri-side-by-side", machine::day());
-    let (markdown, raw) = (directory.join(format!("{name}.md")), directory.join(format!("{name}.json")));
-    let facts: serde_json::Map<String, Value> =
-        setting.facts.iter().map(|(name, fact)| ((*name).to_owned(), json!(fact))).collect();
-    // One report a line, so that a change is seen as one.
-    let reports: Vec<String> = outcomes.iter().map(|outcome| raw_report(outcome).to_string()).collect();
-    let facts = Value::from(facts);
-    let json = format!("{{\"facts\": {facts},\n\"runs\": [\n{}\n]}}\n", reports.join(",\n"));
-    std::fs::create_dir_all(directory)
-        .and_then(|()| std::fs::write(&markdown, text))
-        .and_then(|()| std::fs::write(&raw, json))
-        .with_context(|| format!("cannot write to {}", directory.display()))?;
-    say(format_args!("written: {} and {}", markdown.display(), raw.display()));
-    Ok(())
-}
-
-fn raw_report(outcome: &Outcome) -> Value {
-    let Outcome { row, maker, run, command, report } = outcome;
-    let maker = maker.name();
-    match report {
-        Ok(report) => json!({"row": row, "pool": maker, "run": run, "command": command, "report": report}),
-        Err(error) => {
-            json!({"row": row, "pool": maker, "run": run, "command": command, "error": format!("{error:#}")})
-        }
-    }
 }
 
 impl Wishes {

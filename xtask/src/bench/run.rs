@@ -1,5 +1,6 @@
 //! One measurement after the other: a fresh pool, the load upon it, its report.
 
+use super::figures;
 use super::pools::{Chain, Maker, Pool, Programs, SRI_BATCH, start};
 use super::process::{Process, limitless, resident_bytes};
 use super::rows::{Kind, Load, Row};
@@ -39,7 +40,8 @@ pub fn measure(
     programs: &Programs,
     chain: &mut Chain,
     scratch: &Path,
-) -> Vec<Outcome> {
+    mut keep: impl FnMut(&[Outcome]) -> Result<()>,
+) -> Result<Vec<Outcome>> {
     let mut outcomes: Vec<Outcome> = Vec::new();
     for (index, row) in rows.iter().enumerate() {
         say(format_args!("{} of {}: {}", index + 1, rows.len(), row.what));
@@ -55,14 +57,27 @@ pub fn measure(
                 let outcome = one(row, maker, run, programs, chain, &directory);
                 match &outcome.report {
                     // The log of a failure stays.
-                    Err(error) => say(format_args!("{} on {} failed: {error:#}", row.name, maker.name())),
-                    Ok(_) => drop(std::fs::remove_dir_all(&directory)),
+                    Err(error) => say(format_args!("  {} {run}: failed: {error:#}", maker.name())),
+                    Ok(report) => {
+                        say(format_args!("  {} {run}: {}", maker.name(), headline(row, report)));
+                        drop(std::fs::remove_dir_all(&directory));
+                    }
                 }
                 outcomes.push(outcome);
             }
         }
+        keep(&outcomes)?;
     }
-    outcomes
+    Ok(outcomes)
+}
+
+/// The first figure of a report.
+fn headline(row: &Row, report: &Value) -> String {
+    let figure = figures::of(&row.load).first();
+    let value = figure.and_then(|figure| Some((figure, (figure.read)(report).first().copied()?)));
+    value.map_or("nothing".to_owned(), |(figure, value)| {
+        format!("{} {}", figure.what, figure.unit.shown(value))
+    })
 }
 
 fn one(
