@@ -1,7 +1,8 @@
 //! The chain on which `cargo xtask bench` compares pools: a real node with IPC, its mempool full enough for templates
 //! with a merkle path of 12 steps, and new blocks when they are asked for.
 //!
-//! `measured_chain` starts it, says in one JSON line where everything is, and ends when its standard input does.
+//! `measured_chain start BLOCKS` starts it with so many blocks found beforehand, says in one JSON line where everything
+//! is, and ends when its standard input does.
 //! `measured_chain block SOCKET` has a block made, and prints the Unix time in microseconds at which the node got it.
 //! The node lives in `$TMPDIR`.
 
@@ -23,13 +24,11 @@ use serde_json::json;
 
 /// 220 coins with so many children each are 2,420 transactions; with the coinbase, 12 steps lead to their root.
 const CHILDREN: u32 = 10;
-/// Blocks that are found beforehand, a quarter of a second each.
-const BLOCKS: usize = 24;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        [] => serve(),
+        ["start", blocks] => serve(blocks.parse().expect("a number of blocks")),
         ["block", socket] => {
             let mut answer = String::new();
             let mut chain = UnixStream::connect(socket).expect("the chain runs");
@@ -40,12 +39,12 @@ fn main() {
     }
 }
 
-fn serve() {
+fn serve(blocks: usize) {
     let node = RealNode::start_with_ipc();
     for transaction in families(CHILDREN) {
         node.rpc("sendrawtransaction", &json!([serialize_hex(&transaction)]));
     }
-    let mut blocks = empty_blocks();
+    let mut blocks = empty_blocks(blocks);
     let socket = node.directory().join("block.sock");
     let listener = UnixListener::bind(&socket).expect("the node's directory can be written");
     let place = json!({
@@ -70,7 +69,7 @@ fn serve() {
         if ended.load(Ordering::Relaxed) {
             return;
         }
-        let block = blocks.pop_front().expect("no bench asks for so many blocks");
+        let block = blocks.pop_front().expect("the owner said how many blocks it needs");
         make_block(&node, &block, client.expect("a client that asked for a block"));
     }
 }
@@ -83,11 +82,11 @@ fn make_block(node: &RealNode, block: &Block, mut client: UnixStream) {
     let _ = write!(client, "{at}");
 }
 
-/// Blocks upon the prepared chain, each upon the one before it, that leave the mempool as it is.
-fn empty_blocks() -> VecDeque<Block> {
+/// `count` blocks upon the prepared chain, a quarter of a second each, each upon the one before it, that leave the mempool as it is.
+fn empty_blocks(count: usize) -> VecDeque<Block> {
     let mut tip = prepared_blocks().pop().expect("the prepared chain has blocks");
     let heights = PREPARED_HEIGHT + 1..;
-    let blocks = heights.take(BLOCKS).map(|height| {
+    let blocks = heights.take(count).map(|height| {
         let mut block = candidate(&Candidate {
             height,
             parent: tip.block_hash(),

@@ -73,12 +73,13 @@ pub fn run(root: &Path, words: &[&str]) -> Result<ExitCode> {
     let programs = programs(root, &peers)?;
     let facts = machine::facts(root, &programs);
     say("starting bitcoin-node, filling its mempool, finding blocks");
-    let mut chain = Chain::start(&programs, &peers.scratch)?;
+    let makers = wishes.makers();
+    let blocks = run::blocks(&rows, &makers, wishes.runs);
+    let mut chain = Chain::start(&programs, &peers.scratch, blocks)?;
     let (transactions, merkle_steps) = chain.transactions();
     let command = ["cargo xtask bench"].iter().chain(words).copied().collect::<Vec<_>>().join(" ");
     let setting = table::Setting { facts, command, transactions, merkle_steps };
     let files = Files::new(&wishes.directory(root)?);
-    let makers = wishes.makers();
     let keep = |outcomes: &[Outcome]| files.write(&setting, &rows, outcomes);
     let outcomes = run::measure(&rows, &makers, wishes.runs, &programs, &mut chain, &peers.scratch, keep)?;
     drop(chain);

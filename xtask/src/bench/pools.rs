@@ -11,7 +11,7 @@ use std::time::Duration;
 /// Time to start on a busy machine.
 const START: Duration = Duration::from_secs(60);
 /// … and with a chain to be found and a mempool to be filled.
-const START_CHAIN: Duration = Duration::from_secs(180);
+const START_CHAIN: Duration = Duration::from_secs(600);
 
 /// Both pools aim at so many shares a minute and channel: vardiff then leaves the targets alone under load, and SRI's
 /// memory of shares, which follows from it, is as large as it can be.
@@ -58,9 +58,10 @@ pub struct Chain {
 }
 
 impl Chain {
-    /// Starts it with its data below `scratch`.
-    pub fn start(programs: &Programs, scratch: &Path) -> Result<Self> {
+    /// Starts it with its data below `scratch`, and with so many new blocks in store.
+    pub fn start(programs: &Programs, scratch: &Path, blocks: u32) -> Result<Self> {
         let mut command = Command::new(&programs.measured_chain);
+        command.args(["start", &blocks.to_string()]);
         command.env("ASSAY_BITCOIN_NODE", &programs.bitcoin_node).env("TMPDIR", scratch);
         let mut process = Process::start("measured_chain", &mut command, &scratch.join("chain.log"))?;
         let place = process.await_ready(START_CHAIN, |output| {

@@ -31,6 +31,15 @@ pub struct Outcome {
     pub report: Result<Value>,
 }
 
+/// New blocks that the rows need.
+pub fn blocks(rows: &[&'static Row], makers: &[Maker], runs: Option<u32>) -> u32 {
+    let of_row = |row: &&Row| match row.load {
+        Load::Fanout { blocks, .. } => blocks * runs.unwrap_or(row.runs),
+        _ => 0,
+    };
+    rows.iter().map(of_row).sum::<u32>() * u32::try_from(makers.len()).unwrap_or(u32::MAX)
+}
+
 /// Measures all rows. Within a row the pools take turns, so that whatever the machine does meanwhile meets both. A row
 /// that has failed on a pool is not tried there again.
 pub fn measure(
@@ -191,11 +200,20 @@ fn quoted(words: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::rows::QUICK;
 
     #[test]
     fn a_command_can_be_typed() {
         let words = ["fanout", "--trigger-cmd", "chain block"].map(str::to_owned);
         assert_eq!(quoted(&words), "fanout --trigger-cmd 'chain block'");
+    }
+
+    #[test]
+    fn blocks_are_counted_before_they_are_needed() {
+        let rows: Vec<&'static Row> = QUICK.iter().collect();
+        assert_eq!(blocks(&rows, &[Maker::Sri, Maker::Assay], None), 2);
+        assert_eq!(blocks(&rows, &[Maker::Assay], Some(5)), 5);
+        assert_eq!(blocks(&rows[..1], &[Maker::Assay], None), 0);
     }
 
     #[test]
