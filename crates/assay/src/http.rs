@@ -1,5 +1,7 @@
 //! Pages for operators and miners: health, metrics, epochs and credits.
 
+mod visitors;
+
 use std::net::SocketAddr;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,6 +24,7 @@ use tokio::sync::oneshot;
 use work::PayoutKey;
 
 use crate::metrics;
+use visitors::Visitors;
 
 /// Most rows of one page.
 const PAGE: u32 = 1000;
@@ -87,7 +90,7 @@ impl HttpServer {
             runtime.block_on(async {
                 // Ends without waiting for open connections: pages are read-only and small.
                 tokio::select! {
-                    result = axum::serve(listener, routes(pages)) => {
+                    result = axum::serve(Visitors::new(listener), routes(pages)) => {
                         if let Err(error) = result {
                             tracing::error!(%error, "the HTTP server ended");
                         }
@@ -140,7 +143,8 @@ impl IntoResponse for Problem {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
-        tracing::error!(%error, "the ledger cannot be read");
+        // Not louder: whoever may ask for pages could fill the log. The ledger tells by itself when its disk fails.
+        tracing::debug!(%error, "the ledger cannot be read");
         Self(StatusCode::SERVICE_UNAVAILABLE, "the ledger cannot be read at the moment".to_owned())
     }
 }

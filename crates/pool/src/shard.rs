@@ -309,6 +309,7 @@ impl Shard {
         }
         self.paused = paused;
         self.keys_in_epoch = self.ledger.summary().keys_open;
+        self.stats.share_memory(self.policy.memory.used());
         if paused.is_none() {
             self.adjust_channels(conns);
         }

@@ -23,6 +23,7 @@ struct Inner {
     channels_refused: IntCounterVec,
     channels_closed: IntCounterVec,
     requests_refused: IntCounter,
+    share_memory: IntGauge,
     jobs_sent: IntCounter,
     blocks_found: IntCounter,
     blocks: IntCounterVec,
@@ -179,6 +180,8 @@ impl PoolStats {
     /// Counters at zero.
     pub fn new() -> Self {
         let channels_open = IntGauge::new("assay_channels_open", "Mining channels open now");
+        let share_memory =
+            IntGauge::new("assay_share_memory_bytes", "What shares left behind, of limits.share_memory_mib");
         Self {
             inner: Arc::new(Inner {
                 shares_accepted: counter("assay_shares_accepted_total", "Shares accepted"),
@@ -207,6 +210,7 @@ impl PoolStats {
                     "assay_requests_refused_total",
                     "Requests that came faster than a connection may ask",
                 ),
+                share_memory: share_memory.expect("the metric's name is a valid literal"),
                 jobs_sent: counter("assay_jobs_sent_total", "Job messages sent"),
                 blocks_found: counter("assay_blocks_found_total", "Headers that met the network target"),
                 blocks: counters("assay_blocks_total", "Blocks submitted, by what the node said", "outcome"),
@@ -284,6 +288,10 @@ impl PoolStats {
         }
     }
 
+    pub(crate) fn share_memory(&self, bytes: usize) {
+        self.inner.share_memory.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
     /// Requests over a connection's rate.
     pub(crate) fn request_refused(&self) {
         self.inner.requests_refused.inc();
@@ -336,7 +344,7 @@ impl Collector for PoolStats {
 }
 
 impl PoolStats {
-    fn collectors(&self) -> [&dyn Collector; 12] {
+    fn collectors(&self) -> [&dyn Collector; 13] {
         let inner = &*self.inner;
         [
             &inner.shares_accepted,
@@ -347,6 +355,7 @@ impl PoolStats {
             &inner.channels_refused,
             &inner.channels_closed,
             &inner.requests_refused,
+            &inner.share_memory,
             &inner.jobs_sent,
             &inner.blocks_found,
             &inner.blocks,

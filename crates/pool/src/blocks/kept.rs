@@ -10,6 +10,10 @@ use bitcoin::BlockHash;
 /// Ending of a kept block's file; its name is the block's hash, its content the block as the node takes it.
 const ENDING: &str = "block";
 
+/// Blocks that are kept at once. The node judges one within a second; at the real network's difficulty, more than a few
+/// are never found while it is away. All of them are in memory together when they are handed in again.
+const MOST: usize = 32;
+
 /// Keeps blocks.
 pub trait Shelf: Send + Sync {
     /// Puts a block there, wholly or not at all.
@@ -53,7 +57,10 @@ impl DirShelf {
 impl Shelf for DirShelf {
     /// Written aside and renamed, so that no half of a block is ever found.
     fn keep(&self, hash: &BlockHash, block: &[u8]) -> io::Result<()> {
-        let Some(path) = self.path(hash) else { return Ok(()) };
+        let (Some(path), Some(dir)) = (self.path(hash), &self.dir) else { return Ok(()) };
+        if fs::read_dir(dir)?.take(MOST).count() == MOST {
+            return Err(io::Error::other(format!("{MOST} blocks wait there already")));
+        }
         let aside = path.with_extension("new");
         fs::write(&aside, block)?;
         fs::rename(aside, path)
@@ -106,6 +113,18 @@ mod tests {
         after_a_restart.forget(&hashes[0]).unwrap();
         after_a_restart.forget(&hashes[0]).unwrap();
         assert_eq!(after_a_restart.all().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn only_so_many_are_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let kept = DirShelf::new(Some(dir.path())).unwrap();
+        let hashes: Vec<_> = (0..33).map(|byte| BlockHash::from_byte_array([byte; 32])).collect();
+        assert!(hashes[..32].iter().all(|hash| kept.keep(hash, b"block").is_ok()));
+        let error = kept.keep(&hashes[32], b"block").unwrap_err().to_string();
+        assert!(error.contains("32 blocks"), "{error}");
+        kept.forget(&hashes[0]).unwrap();
+        kept.keep(&hashes[32], b"block").unwrap();
     }
 
     #[test]

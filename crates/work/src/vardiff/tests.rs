@@ -248,3 +248,59 @@ fn a_burst_after_a_pause_that_explains_it_changes_nothing() {
     }
     assert!(vardiff.adjust(SPM, || EASIEST, now) && vardiff.rung() < 20);
 }
+
+/// A miner whose firmware gets out `most` shares a second, however easy its target; new targets bite after `latency`
+/// milliseconds, and jobs that carry them come once a second. Tells when its bucket of shares was empty, if it was.
+fn empties_bucket(ideal: f64, most: f64, latency: u64, obeys: bool) -> Option<u64> {
+    // What the pool allows by default: 500 times the wished rate, and 20,000 shares beyond.
+    let rate = crate::Rate::per_minute(SPM * 500, 20_000);
+    let mut bucket = crate::Bucket::default();
+    let mut vardiff = Vardiff::new(EASIEST, 5000, 0);
+    let (mut working, mut ordered, mut found) = (EASIEST, Vec::new(), 0.0);
+    for now in 0..600_000u64 {
+        let per_milli = f64::from(SPM) / 60_000.0 * (f64::from(working) - ideal).exp2();
+        found += per_milli.min(most / 1000.0);
+        while found >= 1.0 {
+            found -= 1.0;
+            vardiff.record(working, SPM, now);
+            if !bucket.take(rate, now) {
+                return Some(now);
+            }
+        }
+        // After each batch that the disk took.
+        if now % 10 == 0 && vardiff.adjust(SPM, || EASIEST, now) {
+            bucket.refill();
+            ordered.push((now.next_multiple_of(1000) + latency, vardiff.rung()));
+        }
+        if obeys && let Some(index) = ordered.iter().rposition(|(at, _)| *at <= now) {
+            working = ordered[index].1;
+            ordered.drain(..=index);
+        }
+    }
+    None
+}
+
+// proves: PO-07
+#[test]
+fn a_miner_that_is_far_faster_than_it_said_has_its_target_raised_and_is_no_flood() {
+    for (ideal, most, latency) in [
+        (EASIEST.into(), 1e9, 100),
+        (40.0, 1e9, 1000),
+        (34.0, 1000.0, 15_000),
+        (10.0, 1000.0, 10_000),
+        (0.0, 5000.0, 2000),
+        (25.0, 10_000.0, 1000),
+    ] {
+        let ended = empties_bucket(ideal, most, latency, true);
+        assert_eq!(ended, None, "2^{} too fast, {most} shares/s, {latency} ms", f64::from(EASIEST) - ideal);
+    }
+}
+
+#[test]
+fn a_miner_that_ignores_its_targets_is_a_flood_soon() {
+    for (most, within) in [(200.0, 400_000), (1000.0, 60_000), (100_000.0, 2000)] {
+        let ended = empties_bucket(0.0, most, 0, false);
+        assert!(ended.is_some_and(|at| at < within), "{most} shares/s: {ended:?}");
+    }
+    assert_eq!(empties_bucket(0.0, 99.0, 0, false), None, "below 500 times the wished rate it is no danger");
+}
