@@ -139,6 +139,9 @@ pub struct NoiseSection {
 pub struct LimitsSection {
     pub connections: usize,
     pub connections_per_address: usize,
+    pub connections_per_second: u32,
+    pub connection_burst: u32,
+    pub buffer_memory_mib: usize,
     pub channels: usize,
     pub channels_per_connection: u16,
     pub shares_per_tip: usize,
@@ -197,6 +200,9 @@ impl Default for LimitsSection {
         Self {
             connections: 18_000,
             connections_per_address: 4096,
+            connections_per_second: 512,
+            connection_burst: 1024,
+            buffer_memory_mib: 256,
             channels: 200_000,
             channels_per_connection: 10_000,
             shares_per_tip: 1 << 16,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use bitcoin::{Address, ScriptBuf, address::NetworkUnchecked};
-use engine::Limits;
+use engine::{Limits, Rate};
 use ledger::Params;
 use node::Chain;
 use node::rpc::{RpcAuth, RpcConfig};
@@ -53,16 +53,8 @@ impl PoolFile {
             maturity: self.epochs.maturity,
         };
         epochs.validate().context("[epochs] cannot be used")?;
-        let limits = Limits {
-            connections: self.limits.connections,
-            connections_per_address: self.limits.connections_per_address,
-            backlog: Limits::default()
-                .backlog
-                .max(usize::from(self.limits.channels_per_connection) * JOB_BYTES),
-            ..Limits::default()
-        };
-        at_least("connections", limits.connections, 1)?;
-        at_least("connections_per_address", limits.connections_per_address, 1)?;
+        let shards = shards(self.pool.shards);
+        let limits = self.engine_limits(shards)?;
         ensure!(
             (1..=24 * 365).contains(&self.noise.certificate_hours),
             "noise.certificate_hours must be between 1 and {}",
@@ -74,9 +66,36 @@ impl PoolFile {
             node: rpc_config(&self.node, chain)?,
             ledger_path: self.data_dir.join("ledger.db"),
             limits,
-            shards: shards(self.pool.shards),
+            shards,
             certificate_validity: Duration::from_secs(u64::from(self.noise.certificate_hours) * 3600),
             file: self,
+        })
+    }
+
+    fn engine_limits(&self, shards: u16) -> Result<Limits> {
+        let limits = &self.limits;
+        at_least("connections", limits.connections, 1)?;
+        at_least("connections_per_address", limits.connections_per_address, 1)?;
+        at_least("connections_per_second", limits.connections_per_second, 1)?;
+        at_least("connection_burst", limits.connection_burst, 1)?;
+        let backlog = Limits::default().backlog.max(usize::from(limits.channels_per_connection) * JOB_BYTES);
+        // Each shard has its part, and some of its connections may owe as much as one may.
+        let least = (usize::from(shards) * 4 * backlog).div_ceil(1 << 20);
+        ensure!(
+            limits.buffer_memory_mib >= least,
+            "limits.buffer_memory_mib is {}; write {least} or more, or lower limits.channels_per_connection or pool.shards",
+            limits.buffer_memory_mib
+        );
+        Ok(Limits {
+            connections: limits.connections,
+            connections_per_address: limits.connections_per_address,
+            connection_rate: Rate {
+                per_second: limits.connections_per_second,
+                burst: limits.connection_burst,
+            },
+            backlog,
+            buffers: mebibytes("buffer_memory_mib", limits.buffer_memory_mib)?,
+            ..Limits::default()
         })
     }
 
@@ -100,13 +119,11 @@ impl PoolFile {
              for no limit",
             limits.shares_over_aim
         );
-        let share_memory = limits.share_memory_mib.checked_mul(1 << 20);
-        let share_memory = share_memory.context("limits.share_memory_mib is more than an address space")?;
         Ok(ChannelLimits {
             channels_per_connection: limits.channels_per_connection,
             channels: limits.channels,
             shares_per_tip: limits.shares_per_tip,
-            share_memory,
+            share_memory: mebibytes("share_memory_mib", limits.share_memory_mib)?,
             shares_over_aim: limits.shares_over_aim,
             share_burst: limits.share_burst,
             invalid_shares_per_minute: limits.invalid_shares_per_minute,
@@ -124,6 +141,11 @@ impl PoolFile {
 fn at_least<T: PartialOrd + Display>(field: &str, value: T, least: T) -> Result<()> {
     ensure!(value >= least, "limits.{field} is {value}; write {least} or more");
     Ok(())
+}
+
+fn mebibytes(field: &str, value: usize) -> Result<usize> {
+    let bytes = value.checked_mul(1 << 20);
+    bytes.with_context(|| format!("limits.{field} is {value}, more than can be addressed; write less"))
 }
 
 /// One shard a core unless told otherwise.

@@ -61,6 +61,11 @@ fn errors_name_the_field_and_the_remedy() {
         let limit = format!("[limits]\n{field} = 0\n[node]");
         case("[node]", &limit, &[&format!("limits.{field} is 0; write "), "or more"]);
     }
+    case(
+        "[node]",
+        "[limits]\nbuffer_memory_mib = 1\n[node]",
+        &["limits.buffer_memory_mib is 1", "pool.shards"],
+    );
     case("[node]", "[limits]\nshares_over_aim = 2\n[node]", &["limits.shares_over_aim", "10 or more, or 0"]);
     case("[node]", "[noise]\ncertificate_hours = 0\n[node]", &["noise.certificate_hours"]);
 }

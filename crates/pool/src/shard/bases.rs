@@ -59,3 +59,46 @@ impl Bases {
         all.find(|(job, _)| job.id() == job_id).map(|(_, basis)| basis)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bitcoin::ScriptBuf;
+    use node::Node;
+    use node::devchain::{Devchain, DevchainConfig, system_clock};
+
+    use super::*;
+
+    fn work(chain: &Devchain, job_id: u32) -> WorkUpdate {
+        let template = chain.next_template(None, &node::Stop::new(), None).unwrap();
+        let script = ScriptBuf::from_bytes(vec![0x51]);
+        let basis = Basis::new(template, &script, b"test", job_id).unwrap();
+        WorkUpdate::new(Arc::new(basis), job_id, 0, true).unwrap()
+    }
+
+    #[test]
+    fn only_jobs_that_a_channel_has_are_kept_and_not_without_end() {
+        let chain = Devchain::new(DevchainConfig::default(), system_clock()).unwrap();
+        let current = work(&chain, 1);
+        let mut bases = Bases::new(8, &current);
+        // A fresh job a second, and no template meanwhile. Of each hundredth a channel holds the job.
+        let mut held = Vec::new();
+        for job_id in 2..1000 {
+            assert!(bases.make_room());
+            let fresh = work(&chain, job_id);
+            bases.add(&fresh);
+            if job_id % 100 == 0 {
+                held.push(Arc::clone(&fresh.job));
+            }
+        }
+        assert!(bases.make_room());
+        assert_eq!(bases.generations.iter().map(Vec::len).sum::<usize>(), 1 + held.len());
+        assert!(held.iter().all(|job| bases.get(job.id()).is_some()), "a block on them can be built");
+        assert!(bases.get(1).is_some() && bases.get(2).is_none());
+        while bases.make_room() {
+            let fresh = work(&chain, u32::try_from(held.len()).unwrap() + 2000);
+            bases.add(&fresh);
+            held.push(fresh.job);
+        }
+        assert_eq!(held.len() + 1, MOST_JOBS);
+    }
+}

@@ -105,17 +105,9 @@ impl Settlement {
         self.stuck_for(now).is_some()
     }
 
-    /// Adds one accepted share. `first_of_channel` says that the channel had no share waiting for a batch.
-    pub(super) fn credit(
-        &mut self,
-        channel: ChannelKey,
-        first_of_channel: bool,
-        key: PayoutKey,
-        amount: Ehash,
-    ) {
-        if first_of_channel {
-            self.touched.push(channel);
-        }
+    /// Adds one accepted share. `waits` is its channel, if that had no share waiting for a batch.
+    pub(super) fn credit(&mut self, waits: Option<ChannelKey>, key: PayoutKey, amount: Ehash) {
+        self.touched.extend(waits);
         let place = *self.places.entry(key).or_insert(self.credits.len());
         let Some((_, sum)) = self.credits.get_mut(place) else { return self.credits.push((key, amount)) };
         match sum.checked_add(amount) {
@@ -236,3 +228,6 @@ impl Settlement {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

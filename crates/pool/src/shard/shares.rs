@@ -169,9 +169,9 @@ impl Shard {
         }
         self.counts.accepted += 1;
         self.counts.ehash += accepted.credit.get();
-        let first_of_channel = !std::mem::replace(&mut channel.touched, true);
-        let name = (link.id(), channel.work.id());
-        self.settlement.credit(name, first_of_channel, key, accepted.credit);
+        let waits = !std::mem::replace(&mut channel.touched, true);
+        let waits = waits.then(|| (link.id(), channel.work.id()));
+        self.settlement.credit(waits, key, accepted.credit);
         if !channel.shares.take(self.allowance.shares, now.millis) {
             return false;
         }

@@ -178,6 +178,26 @@ fn blocks_that_came_and_went_while_the_pool_was_down_are_noticed() {
 }
 
 #[test]
+fn a_chain_that_cannot_be_followed_is_reported_and_followed_when_it_can() {
+    let rig = Rig::start();
+    let mut miner = rig.miner();
+    let channel = miner.open(&Open::standard(&key()));
+    assert_eq!(rig.pool().stats().totals().chain_error, None);
+    rig.blocks_pruned.store(true, std::sync::atomic::Ordering::Relaxed);
+    let block = find_block(&rig, &mut miner, channel);
+    eventually("the operator is told", || {
+        let error = rig.pool().stats().totals().chain_error;
+        error.is_some_and(|error| error.contains("pruned") && error.contains(&block.to_string()))
+    });
+    assert!(rig.pool().is_healthy(), "a new start would not help");
+    // Shares go on.
+    miner.earn(channel);
+    rig.blocks_pruned.store(false, std::sync::atomic::Ordering::Relaxed);
+    eventually("the block is booked", || rig.block_status(&block) == Some(BlockStatus::Connected));
+    eventually("all is well again", || rig.pool().stats().totals().chain_error.is_none());
+}
+
+#[test]
 fn blocks_of_others_are_not_booked() {
     let rig = Rig::start();
     let mut miner = rig.miner();

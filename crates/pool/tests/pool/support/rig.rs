@@ -70,6 +70,7 @@ struct TestNode {
 pub struct Rig {
     pub chain: Devchain,
     pub node_down: Arc<AtomicBool>,
+    pub blocks_pruned: Arc<AtomicBool>,
     pub ledger: LedgerHandle,
     plan: Plan,
     pool: Option<Pool>,
@@ -125,7 +126,18 @@ impl Rig {
         let dir = tempfile::tempdir().unwrap();
         let (books, ledger) = Ledger::open(dir.path().join("ledger.db"), plan.params).unwrap();
         let node_down = Arc::new(AtomicBool::new(false));
-        let mut rig = Self { chain, node_down, ledger, plan, pool: None, books: Some(books), identity, dir };
+        let blocks_pruned = Arc::new(AtomicBool::new(false));
+        let mut rig = Self {
+            chain,
+            node_down,
+            blocks_pruned,
+            ledger,
+            plan,
+            pool: None,
+            books: Some(books),
+            identity,
+            dir,
+        };
         rig.start_pool();
         rig
     }
@@ -298,6 +310,9 @@ impl Node for TestNode {
     }
 
     fn block(&self, hash: &BlockHash) -> Result<Block, NodeError> {
+        if self.pruned.load(Ordering::Relaxed) {
+            return Err(NodeError::Pruned { what: format!("block {hash}") });
+        }
         self.chain.block(hash)
     }
 
