@@ -59,12 +59,13 @@ impl Default for Plan {
     }
 }
 
-/// The devchain, with a switch that has it report that the node is down.
+/// The devchain, with a switch that has it report that the node is down, and one that keeps its blocks from it.
 struct TestNode {
     chain: Devchain,
     down: Arc<AtomicBool>,
     /// Since when it says that it is.
     since: Instant,
+    pruned: Arc<AtomicBool>,
 }
 
 pub struct Rig {
@@ -156,8 +157,8 @@ impl Rig {
             block_dir: None,
             node_patience: self.plan.node_patience,
         };
-        let node =
-            TestNode { chain: self.chain.clone(), down: Arc::clone(&self.node_down), since: Instant::now() };
+        let (down, pruned) = (Arc::clone(&self.node_down), Arc::clone(&self.blocks_pruned));
+        let node = TestNode { chain: self.chain.clone(), down, since: Instant::now(), pruned };
         let node: Arc<dyn Node> = Arc::new(node);
         let parts = Parts { node, ledger: self.ledger.clone(), stop: Stop::new() };
         self.pool = Some(Pool::start(config, engine, parts).unwrap());
