@@ -84,6 +84,12 @@ impl BlockSubmitter {
         })
     }
 
+    /// Solutions that wait.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn waiting(&self) -> usize {
+        self.solutions.len()
+    }
+
     fn submit(&self, solution: &Solution) {
         self.stats.block_found();
         let Basis { template, coinbase } = &*solution.basis;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bitcoin::hashes::Hash;
 use bitcoin::{Block, BlockHash, ScriptBuf};
 use ledger::{ChainBlock, LedgerError, LedgerHandle, Msats};
-use node::{ChainEvent, Node, NodeError, Stop, Tip, Watch, WatchError};
+use node::{ChainEvent, Node, NodeError, Polled, Stop, Tip, Watch, WatchError};
 use thiserror::Error;
 use tracing::{info, warn};
 
@@ -31,6 +31,13 @@ pub(crate) enum ChainError {
     Watch(#[from] WatchError),
     #[error("the ledger did not take a block")]
     Ledger(#[from] LedgerError),
+}
+
+/// How far the chain was followed.
+pub(crate) struct Following {
+    watch: Watch,
+    /// Every block that the ledger knows of is at or below the one that was handled last.
+    caught_up: bool,
 }
 
 /// Follows the best chain from the last block that the ledger handled.
@@ -64,26 +71,48 @@ impl ChainFollower {
     }
 
     fn follow(&self) -> Result<(), ChainError> {
-        let mut watch = self.begin()?;
-        while let Some(event) = watch.next(&self.stop, None)? {
+        let mut following = self.begin()?;
+        while !following.caught_up && !self.stop.is_stopped() {
+            self.step(&mut following)?;
+        }
+        while let Some(event) = following.watch.next(&self.stop, None)? {
             self.book(event)?;
         }
         Ok(())
     }
 
-    /// Brings the ledger up to what the node tells now, and starts to watch from there.
-    pub(crate) fn begin(&self) -> Result<Watch, ChainError> {
+    /// Starts to follow from a block that the ledger surely handled.
+    pub(crate) fn begin(&self) -> Result<Following, ChainError> {
         self.check_known_blocks()?;
         let start = self.starting_point()?;
         if self.ledger.summary().tip.is_none() {
             self.ledger.tip(start.height)?;
         }
         self.stats.set_chain_error(None);
-        Ok(Watch::from(Arc::clone(&self.node), start, LOOK_BACK))
+        let watch = Watch::from(Arc::clone(&self.node), start, LOOK_BACK);
+        Ok(Following { watch, caught_up: false })
+    }
+
+    /// Books one change of the chain; false when there was none.
+    pub(crate) fn step(&self, following: &mut Following) -> Result<bool, ChainError> {
+        match following.watch.poll()? {
+            Polled::Event(event) => self.book(event)?,
+            Polled::Away(error) => return Err(error.into()),
+            Polled::AtTip if following.caught_up => return Ok(false),
+            Polled::AtTip => {
+                if self.node.tip()? == following.watch.known() {
+                    // The chain may have been reorganised between the first look and here, below blocks that the
+                    // watch has not come to. Those that come and go from now on it tells.
+                    self.check_known_blocks()?;
+                    following.caught_up = true;
+                }
+            }
+        }
+        Ok(true)
     }
 
     /// Tells the ledger what happened to the chain.
-    pub(crate) fn book(&self, event: ChainEvent) -> Result<(), ChainError> {
+    fn book(&self, event: ChainEvent) -> Result<(), ChainError> {
         match event {
             ChainEvent::Connected { height, hash } => self.connected(height, hash),
             ChainEvent::Disconnected { height, hash } => {
@@ -157,3 +186,6 @@ fn with_causes(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

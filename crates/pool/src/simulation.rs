@@ -5,13 +5,12 @@ use std::sync::Arc;
 
 use engine::simulation::{Moment, VirtualShard, VirtualSocket};
 use engine::{EngineConfig, Refusal, ShardHandle, Stats};
-use node::{Polled, Watch};
 
 pub use crate::blocks::Shelf;
 
 use crate::assembly::Assembly;
 use crate::blocks::BlockSubmitter;
-use crate::chain::ChainFollower;
+use crate::chain::{ChainFollower, Following};
 use crate::config::PoolConfig;
 use crate::pool::{Parts, StartError};
 use crate::shard::{Command, Shard};
@@ -27,7 +26,7 @@ pub struct VirtualPool {
     handles: Vec<ShardHandle<Command>>,
     feed: TemplateFeed,
     follower: ChainFollower,
-    watch: Option<Watch>,
+    following: Option<Following>,
     submitter: BlockSubmitter,
     ticks: Ticks,
     stats: PoolStats,
@@ -57,7 +56,7 @@ impl VirtualPool {
         let handles = shards.iter().map(VirtualShard::handle).collect();
         let Assembly { feed, follower, submitter, stats, .. } = assembly.without_shards();
         submitter.deliver_kept();
-        Ok(Self { shards, handles, feed, follower, watch: None, submitter, ticks, stats })
+        Ok(Self { shards, handles, feed, follower, following: None, submitter, ticks, stats })
     }
 
     /// How many shards there are.
@@ -90,32 +89,27 @@ impl VirtualPool {
 
     /// Books one change of the chain; false when there is none, or it cannot be booked now.
     pub fn follow_chain(&mut self) -> bool {
-        let watch = match &mut self.watch {
-            Some(watch) => watch,
+        let following = match &mut self.following {
+            Some(following) => following,
             None => match self.follower.begin() {
-                Ok(watch) => self.watch.insert(watch),
+                Ok(following) => self.following.insert(following),
                 Err(_) => return false,
             },
         };
-        match watch.poll() {
-            Ok(Polled::Event(event)) => {
-                let booked = self.follower.book(event).is_ok();
-                if !booked {
-                    self.watch = None;
-                }
-                booked
-            }
-            Ok(Polled::AtTip | Polled::Away(_)) => false,
-            Err(_) => {
-                self.watch = None;
-                false
-            }
-        }
+        self.follower.step(following).unwrap_or_else(|_| {
+            self.following = None;
+            false
+        })
     }
 
     /// Hands one found block to the node; false if none waits.
     pub fn submit_block(&self) -> bool {
         self.submitter.step()
+    }
+
+    /// Found blocks that wait for their turn.
+    pub fn blocks_waiting(&self) -> usize {
+        self.submitter.waiting()
     }
 
     /// A tick, as every second.

@@ -311,6 +311,7 @@ impl<S: Store> Writer<S> {
 
     /// One transaction. Returns whether to stop.
     fn turn(&mut self, group: Vec<Request>, now: Instant) -> bool {
+        let read_back = self.books.is_none();
         let mut books = match self.books.take().map_or_else(|| self.read_back(now), Ok) {
             Ok(books) => books,
             Err(error) => return self.fail(group, error),
@@ -339,7 +340,7 @@ impl<S: Store> Writer<S> {
             }
             return stop;
         }
-        self.show(&books, !rows.is_empty());
+        self.show(&books, !rows.is_empty(), read_back);
         for answer in answers {
             answer.give(&books.state);
         }
@@ -386,11 +387,11 @@ impl<S: Store> Writer<S> {
         Arc::new(error)
     }
 
-    fn show(&self, books: &Books, wrote: bool) {
+    fn show(&self, books: &Books, wrote: bool, read_back: bool) {
         let mut summary = lock(&self.summary);
         if wrote && summary.disk_error.is_some() {
             tracing::info!("the ledger can be written again");
         }
-        summary.update(books, wrote);
+        summary.update(books, wrote, read_back);
     }
 }

@@ -132,10 +132,10 @@ impl Summary {
     }
 
     /// Takes in a commit. Blocks and epochs are only counted again when the tables were brought up, as they do not
-    /// change otherwise.
-    pub(super) fn update(&mut self, books: &Books, wrote: bool) {
+    /// change otherwise; and when the books were read back, as the commit that failed may be on the disk.
+    pub(super) fn update(&mut self, books: &Books, wrote: bool, read_back: bool) {
         let disk_error = self.disk_error.take().filter(|_| !wrote);
-        if books.changes.is_empty() {
+        if books.changes.is_empty() || read_back {
             *self = Summary::of(books);
         } else {
             let state = &books.state;

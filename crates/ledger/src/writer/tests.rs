@@ -129,6 +129,41 @@ fn a_full_disk_acknowledges_nothing_and_heals() {
     assert_eq!((report.credited, report.batches), (10_000, 20));
 }
 
+/// A store that says once that a commit failed which is on the disk.
+struct Unsure {
+    store: SqliteStore,
+    lie: Arc<AtomicBool>,
+}
+
+impl Store for Unsure {
+    fn recover(&mut self) -> Result<Option<Recovered>, StoreError> {
+        self.store.recover()
+    }
+
+    fn commit(&mut self, group: &Group<'_>) -> Result<(), StoreError> {
+        self.store.commit(group)?;
+        let lie = self.lie.swap(false, Ordering::SeqCst);
+        if lie { Err(StoreError::Full { doing: "syncing" }) } else { Ok(()) }
+    }
+}
+
+#[test]
+fn what_a_failed_commit_left_on_the_disk_is_in_the_summary() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ledger.sqlite");
+    let lie = Arc::new(AtomicBool::new(false));
+    let store = Unsure { store: SqliteStore::open(&path).unwrap(), lie: Arc::clone(&lie) };
+    let (ledger, handle) = Ledger::start(store, path, Params::default(), Options::default()).unwrap();
+    lie.store(true, Ordering::SeqCst);
+    let size = Params::default().epoch_size().get();
+    assert!(matches!(handle.apply(Event::Credits(one(1, size + 5))), Err(LedgerError::Disk(_))));
+    handle.apply(Event::Credits(one(2, 8))).unwrap();
+    let summary = handle.summary();
+    assert_eq!((summary.open_epoch, summary.filled), (Epoch(1), Ehash::new(13)));
+    assert_eq!((summary.epochs.accruing, summary.batches), (1, 2));
+    ledger.close().unwrap();
+}
+
 /// A ledger whose commits are counted; the first creates it.
 fn counted(path: &Path, options: Options) -> (Ledger, LedgerHandle, Arc<AtomicUsize>) {
     let commits = Arc::new(AtomicUsize::new(0));

@@ -166,7 +166,7 @@ impl State {
             height,
             version: BLOCK_VERSION,
             prev_hash,
-            nbits: self.config.bits,
+            nbits: self.config.bits_at(height),
             min_time,
             cur_time: now.max(min_time),
             coinbase_value: self.config.subsidy + fees,
@@ -225,7 +225,7 @@ impl State {
         }
         let context = Context {
             height: parent.height + 1,
-            bits: self.config.bits,
+            bits: self.config.bits_at(parent.height + 1),
             median_time_past: self.median_time_past(&parent_hash),
             now,
         };
@@ -536,7 +536,7 @@ fn genesis(config: &DevchainConfig) -> Block {
         prev_blockhash: BlockHash::all_zeros(),
         merkle_root: TxMerkleNode::from_byte_array(coinbase.compute_txid().to_byte_array()),
         time: config.genesis_time,
-        bits: config.bits,
+        bits: config.bits_at(0),
         nonce: 0,
     };
     Block { header, txdata: vec![coinbase] }

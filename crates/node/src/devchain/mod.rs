@@ -1,8 +1,8 @@
 //! A Bitcoin chain inside this process, for the demo and for fast tests.
 //!
-//! Blocks are real: headers with proof of work against the chain's own compact target (it never retargets), merkle
-//! root, height in the coinbase (BIP 34), witness commitment, coinbase maturity, median time, weight and signature
-//! operation limits. A small mempool feeds the templates. Branches can be mined and blocks be declared invalid, so that
+//! Blocks are real: headers with proof of work against the chain's own compact target (which changes at set heights
+//! only), merkle root, height in the coinbase (BIP 34), witness commitment, coinbase maturity, median time, weight and
+//! signature operation limits. A small mempool feeds the templates. Branches can be mined and blocks be declared invalid, so that
 //! tests can orphan a block. The clock is passed in.
 //!
 //! Scripts are *not* interpreted: coins can be spent that pay to OP_TRUE, bare or as P2WSH, to a P2WPKH key or to the
@@ -49,8 +49,10 @@ const EXTRANONCE_LEN: usize = 8;
 /// The rules of a devchain.
 #[derive(Clone, Debug)]
 pub struct DevchainConfig {
-    /// Network target of every block, compact.
+    /// Network target of every block, compact, before the first of `retargets`.
     pub bits: CompactTarget,
+    /// Heights from which on another network target holds, rising.
+    pub retargets: Vec<(u32, CompactTarget)>,
     /// Subsidy of every block; there are no halvings.
     pub subsidy: Amount,
     /// Blocks from a coinbase to the first that may spend it.
@@ -72,6 +74,7 @@ impl Default for DevchainConfig {
     fn default() -> Self {
         Self {
             bits: CompactTarget::from_consensus(0x207f_ffff),
+            retargets: Vec::new(),
             subsidy: Amount::from_int_btc(50),
             maturity: 100,
             genesis_time: 1_704_067_200,
@@ -81,6 +84,14 @@ impl Default for DevchainConfig {
             max_blocks: 50_000,
             max_mempool_bytes: 10_000_000,
         }
+    }
+}
+
+impl DevchainConfig {
+    /// The network target of a block at this height.
+    fn bits_at(&self, height: u32) -> CompactTarget {
+        let reached = self.retargets.iter().take_while(|(from, _)| *from <= height);
+        reached.last().map_or(self.bits, |(_, bits)| *bits)
     }
 }
 
@@ -116,10 +127,12 @@ impl Devchain {
     /// # Errors
     /// [`NodeError::Config`] for rules that no block can meet.
     pub fn new(config: DevchainConfig, clock: Clock) -> Result<Self, NodeError> {
-        let target = Target::from_compact(config.bits);
-        if target == Target::ZERO || target.to_compact_lossy() != config.bits {
-            let bits = config.bits.to_consensus();
-            return Err(NodeError::Config(format!("`bits` 0x{bits:08x} is no canonical compact target")));
+        for bits in config.retargets.iter().map(|(_, bits)| *bits).chain([config.bits]) {
+            let target = Target::from_compact(bits);
+            if target == Target::ZERO || target.to_compact_lossy() != bits {
+                let bits = bits.to_consensus();
+                return Err(NodeError::Config(format!("`bits` 0x{bits:08x} is no canonical compact target")));
+            }
         }
         let all = config.subsidy.checked_mul(config.max_blocks as u64);
         if all.is_none_or(|all| all > Amount::MAX_MONEY) {
