@@ -2,6 +2,7 @@
 
 mod arithmetic;
 mod books;
+mod device;
 mod extensions;
 mod frames;
 mod handshake;
@@ -10,11 +11,13 @@ mod messages;
 mod names;
 mod setup;
 mod shares;
+mod template;
 mod transport;
 
 pub use {
-    arithmetic::arithmetic, books::books, extensions::extensions, frames::frames, handshake::handshake,
-    journal::journal, messages::messages, names::names, setup::setup, shares::shares, transport::transport,
+    arithmetic::arithmetic, books::books, device::device, extensions::extensions, frames::frames,
+    handshake::handshake, journal::journal, messages::messages, names::names, setup::setup, shares::shares,
+    template::template, transport::transport,
 };
 
 /// A fuzz target.
@@ -42,6 +45,7 @@ macro_rules! targets {
 targets! {
     arithmetic 10_000,
     books 2_000,
+    device 4_000,
     extensions 40_000,
     frames 40_000,
     handshake 1_000,
@@ -50,5 +54,6 @@ targets! {
     names 20_000,
     setup 40_000,
     shares 4_000,
+    template 5_000,
     transport 1_000,
 }

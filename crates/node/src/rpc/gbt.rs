@@ -77,6 +77,16 @@ impl Answer {
     }
 }
 
+/// Reads the result of a `getblocktemplate` call.
+///
+/// # Errors
+/// When it is none, or when its parts do not fit together.
+pub fn read_template(result: &[u8]) -> Result<Template, NodeError> {
+    let answer: Answer = serde_json::from_slice(result)
+        .map_err(|error| NodeError::Malformed { method: METHOD, what: error.to_string() })?;
+    answer.into_template()
+}
+
 impl Tx {
     fn read(self) -> Result<TemplateTx, NodeError> {
         let raw = bytes(&self.data, "data of a transaction")?.into_boxed_slice();

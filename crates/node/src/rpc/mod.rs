@@ -10,7 +10,7 @@ mod handed_in;
 mod queries;
 mod templates;
 
-pub use {auth::RpcAuth, queries::NodeInfo};
+pub use {auth::RpcAuth, gbt::read_template, queries::NodeInfo};
 
 use {
     crate::{
