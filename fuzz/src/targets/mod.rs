@@ -9,6 +9,7 @@ mod handshake;
 mod journal;
 mod messages;
 mod names;
+mod session;
 mod setup;
 mod shares;
 mod template;
@@ -16,8 +17,8 @@ mod transport;
 
 pub use {
     arithmetic::arithmetic, books::books, device::device, extensions::extensions, frames::frames,
-    handshake::handshake, journal::journal, messages::messages, names::names, setup::setup, shares::shares,
-    template::template, transport::transport,
+    handshake::handshake, journal::journal, messages::messages, names::names, session::session, setup::setup,
+    shares::shares, template::template, transport::transport,
 };
 
 /// A fuzz target.
@@ -52,6 +53,7 @@ targets! {
     journal 10_000,
     messages 40_000,
     names 20_000,
+    session 1_500,
     setup 40_000,
     shares 4_000,
     template 5_000,

@@ -23,8 +23,13 @@ const NBITS: [u32; 8] =
 
 /// A policy and a channel, then what happens to it.
 pub fn shares(data: &[u8]) {
+    play(data);
+}
+
+/// How many shares counted.
+fn play(data: &[u8]) -> usize {
     let mut input = Input::new(data);
-    let Some(mut play) = Play::open(&mut input) else { return };
+    let Some(mut play) = Play::open(&mut input) else { return 0 };
     for _ in 0..400 {
         if input.is_empty() {
             break;
@@ -33,6 +38,7 @@ pub fn shares(data: &[u8]) {
         play.compare();
     }
     play.take_ack();
+    play.submitted.len()
 }
 
 /// A channel and the model of it.
@@ -249,8 +255,8 @@ fn prefix(input: &mut Input<'_>, len: Option<usize>) -> (Extranonce, u8) {
 pub fn seeds() -> Vec<Vec<u8>> {
     let mut seeds = Vec::new();
     for (kind, nbits) in [(0, 0), (6, 0), (0, 1), (6, 1), (14, 4), (6, 6)] {
-        let mut seed = vec![0, 255, 0, 0, 0, 0, nbits, 1, 3, 255, kind, 1];
-        let share = |job: u8, nonce: u8| [9, 200, nonce, job, nonce, 0, 0, 1, 1, 2, 255];
+        let mut seed = vec![0, 255, 0, 0, 0, 0, nbits, 1, 0, 255, kind, 1];
+        let share = |job: u8, nonce: u8| [9, 200, nonce, job, nonce, 0, 3, 1, 1, 2, 255];
         seed.extend([0, 1, 4, 2, 1, nbits, 1]);
         (0..24).for_each(|nonce| seed.extend(share(1, nonce)));
         seed.extend([8, 0, 0, 1, 255, 8, 3, 0, 1, 255, 7]);
@@ -261,14 +267,27 @@ pub fn seeds() -> Vec<Vec<u8>> {
         seed.extend([3, 5, 4, nbits, 1, 3, 6, 4, 2, 2]);
         (0..6).for_each(|nonce| seed.extend(share(6, nonce)));
         // A version bit, a late time, a job that is gone, one that never was, a wrong length, a wrong kind.
-        seed.extend([9, 3, 0, 6, 1, 0, 0, 1, 1, 2, 255]);
+        seed.extend([9, 3, 0, 6, 1, 0, 3, 1, 1, 2, 255]);
         seed.extend([9, 200, 0, 6, 1, 0, 254, 1, 1, 2, 255]);
         seed.extend([9, 200, 0, 1, 1, 0, 0, 1, 1, 2, 255]);
         seed.extend([9, 200, 0, 20, 1, 0, 0, 1, 1, 2, 255]);
-        seed.extend([9, 200, 0, 6, 1, 0, 0, 1, 1, 2, 3]);
+        seed.extend([9, 200, 0, 6, 1, 0, 3, 1, 1, 2, 3]);
         seed.extend([9, 200, 0, 6, 1, 0, 0, 1, 1, 2, 9]);
         seed.push(7);
         seeds.push(seed);
     }
     seeds
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A target in which nothing happens would never fail.
+    #[test]
+    fn the_seeds_find_shares() {
+        let found: Vec<usize> = seeds().iter().map(|seed| play(seed)).collect();
+        assert!(found[..4].iter().all(|&count| count > 9), "{found:?}");
+        assert!(found.iter().sum::<usize>() > 60, "{found:?}");
+    }
 }
