@@ -220,7 +220,7 @@ impl Play {
             0 => version ^= 1 << (how >> 3),
             1 => ntime = ntime.wrapping_sub(1 + u32::from(how >> 4)),
             2 => ntime = unix + 7200 + u32::from(how >> 4),
-            3 => job_id = job_id.wrapping_sub(u32::from(how >> 4)),
+            3 => job_id = job_id.wrapping_sub(1 + u32::from(how >> 4)),
             _ => {
                 let header = job.header(version, &job.merkle_root(&rolled), ntime, nonce);
                 let hash = Client::hash(&header);

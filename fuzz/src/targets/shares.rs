@@ -8,8 +8,8 @@ use crate::wide::Wide;
 use model::{Model, Verdict};
 use std::sync::Arc;
 use work::{
-    Channel, ExtendedShare, Extranonce, HashRate, Job, JobParts, Now, Policy, Request, StandardShare, Target,
-    Tip,
+    Channel, ExtendedShare, Extranonce, HashRate, Job, JobParts, Now, Policy, Request, ShareMemory,
+    StandardShare, Target, Tip,
 };
 
 /// The first `ntime` that jobs allow.
@@ -57,6 +57,7 @@ impl Play {
             past_jobs: input.pick(&[3, 0, 1, 8, 255]),
             future_jobs: input.pick(&[3, 0, 1, 16, 255]),
             shares_per_tip: input.pick(&[1 << 15, 0, 1, 9]),
+            memory: Arc::new(ShareMemory::new(if input.below(4) == 3 { 0 } else { usize::MAX })),
             fixed_version: input.below(8) == 7,
         };
         let tip = tip(input);
@@ -255,7 +256,7 @@ fn prefix(input: &mut Input<'_>, len: Option<usize>) -> (Extranonce, u8) {
 pub fn seeds() -> Vec<Vec<u8>> {
     let mut seeds = Vec::new();
     for (kind, nbits) in [(0, 0), (6, 0), (0, 1), (6, 1), (14, 4), (6, 6)] {
-        let mut seed = vec![0, 255, 0, 0, 0, 0, nbits, 1, 0, 255, kind, 1];
+        let mut seed = vec![0, 255, 0, 0, 0, 0, 0, nbits, 1, 0, 255, kind, 1];
         let share = |job: u8, nonce: u8| [9, 200, nonce, job, nonce, 0, 3, 1, 1, 2, 255];
         seed.extend([0, 1, 4, 2, 1, nbits, 1]);
         (0..24).for_each(|nonce| seed.extend(share(1, nonce)));

@@ -16,6 +16,8 @@ const FUTURE_SECONDS: u32 = 7200;
 const MOST_JOBS: u8 = 100;
 /// Shares beyond the budget that only blocks may use.
 const BLOCKS_BEYOND_BUDGET: usize = 64;
+/// Hashes that a channel may remember although the process has no memory to spare: three in four of 256.
+const OWN_SHARES: usize = 192;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -69,6 +71,10 @@ pub struct Model {
     /// Those that it need not.
     forgotten: HashSet<u32>,
     credited: HashSet<[u8; 32]>,
+    /// The process has no memory to spare for shares.
+    poor: bool,
+    /// How often blocks took memory all the same.
+    doublings: u32,
     accepted: (u64, Wide),
     acknowledged: (u64, Wide),
     last_sequence_number: u32,
@@ -83,6 +89,8 @@ impl Model {
         tip: &Arc<Tip>,
         channel: &Channel,
     ) -> Self {
+        let poor = !policy.memory.grow(0, 1);
+        policy.memory.give(usize::from(!poor));
         let model = Self {
             policy,
             rollable,
@@ -94,6 +102,8 @@ impl Model {
             dead: Vec::new(),
             forgotten: HashSet::new(),
             credited: HashSet::new(),
+            poor,
+            doublings: 0,
             accepted: (0, Wide::ZERO),
             acknowledged: (0, Wide::ZERO),
             last_sequence_number: 0,
@@ -177,6 +187,7 @@ impl Model {
     fn set_tip(&mut self, tip: &Arc<Tip>) {
         if tip.prev_hash() != self.tip.prev_hash() {
             self.credited.clear();
+            self.doublings = 0;
         }
         self.tip = tip.clone();
         self.started = true;
@@ -324,6 +335,11 @@ impl Model {
         if self.credited.len() >= budget + if is_block { BLOCKS_BEYOND_BUDGET } else { 0 } {
             return Verdict::Rejected(ShareBudget);
         }
+        // Blocks are remembered even so, and their memory serves for others then.
+        let filled = OWN_SHARES << self.doublings;
+        if self.poor && !is_block && self.credited.len() >= filled {
+            return Verdict::Rejected(ShareBudget);
+        }
         Verdict::Accepted(Expected { header, hash, target: known.target, is_block, extranonce })
     }
 
@@ -371,6 +387,9 @@ impl Model {
 
     pub fn book(&mut self, share: &StandardShare, accepted: &Accepted, expected: Expected) {
         assert!(self.credited.insert(expected.hash), "credited twice");
+        while self.credited.len() > OWN_SHARES << self.doublings {
+            self.doublings += 1;
+        }
         self.last_sequence_number = share.sequence_number;
         self.accepted.0 += 1;
         let difficulty =
