@@ -59,7 +59,6 @@ impl Play {
             shares_per_tip: input.pick(&[1 << 15, 0, 1, 9]),
             memory: Arc::new(ShareMemory::new(if input.below(4) == 3 { 0 } else { usize::MAX })),
             fixed_version: input.below(8) == 7,
-            ..Policy::default()
         };
         let tip = tip(input);
         let request = request(input);
