@@ -41,7 +41,7 @@ fn bytes_in(dir: &Path) -> u64 {
 fn bytes_a_share(channels: usize, shares_a_batch: usize) -> u64 {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("ledger.sqlite");
-    let keys = keys(channels);
+    let keys = keys(channels.min(SHARES));
     // The tables hold each key once an epoch: what that takes does not grow with the shares.
     commit(&path, &keys, shares_a_batch);
     let before = bytes_in(dir.path());
@@ -51,9 +51,9 @@ fn bytes_a_share(channels: usize, shares_a_batch: usize) -> u64 {
 
 #[test]
 fn a_share_takes_what_the_decision_says() {
-    // Twelve shares a minute of 100 channels are 20 a second, which seldom meet within a tick of 10 ms; those of 10,000
-    // are 20 a tick, in the batches of two shards.
-    for (channels, shares_a_batch, stated) in [(100, 1, 85), (10_000, 10, 41)] {
+    // Twelve shares a minute of 100 channels are 20 a second, which seldom meet within a tick of 5 ms; those of 10,000
+    // are 10 a tick, in the batches of two shards, and those of 50,000 are 50.
+    for (channels, shares_a_batch, stated) in [(100, 1, 85), (10_000, 5, 45), (50_000, 25, 40)] {
         let bytes = bytes_a_share(channels, shares_a_batch);
         assert!((stated - 4..=stated + 2).contains(&bytes), "{channels} channels: {bytes} bytes a share");
     }

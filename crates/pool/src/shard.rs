@@ -12,6 +12,7 @@ mod shares;
 mod workers;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crossbeam_channel::Sender;
 use engine::{Close, ConnId, Connections, Handler, Link, ShardHandle};
@@ -46,8 +47,8 @@ const SLOW_PART: u32 = 12;
 pub(crate) enum Command {
     /// New work for every channel.
     Work(Arc<WorkUpdate>),
-    /// What became of the batch of credits that was on its way.
-    Committed(Result<(), LedgerError>),
+    /// What became of the batch of credits that was on its way, and for how long the ledger then commits nothing.
+    Committed(Result<Duration, LedgerError>),
     /// A lease of extranonce prefixes, taken in advance; `None` if the ledger gave none.
     Lease(Option<Lease>),
     /// A second went by. `node_down`: for so long that there is no work worth doing.
@@ -259,7 +260,7 @@ impl Shard {
     }
 
     /// Acknowledges what became durable, and sends what gathered meanwhile.
-    fn committed(&mut self, result: Result<(), LedgerError>, conns: &mut Connections<'_, Self>) {
+    fn committed(&mut self, result: Result<Duration, LedgerError>, conns: &mut Connections<'_, Self>) {
         let channels = self.settlement.committed(result, conns.now());
         for &(conn, channel_id) in &channels {
             let Some((Session::Mining(mining), mut link)) = conns.get(conn) else { continue };
@@ -284,7 +285,7 @@ impl Shard {
             // Not only once a second: a miner far faster than it said has sent thousands by then.
             self.adjust(channel, &mut link, now);
         }
-        if let Some(at) = self.settlement.retry_at() {
+        if let Some(at) = self.settlement.send_at() {
             conns.wake_after(at.saturating_duration_since(conns.now()));
         }
     }

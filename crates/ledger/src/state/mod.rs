@@ -20,11 +20,11 @@ mod tests;
 use crate::{Block, BlockHash, Epoch, Event, Msats, Outcome, Params, ParamsError, Refusal, Source};
 pub use epochs::{EpochInfo, EpochState};
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 pub use tables::{Inconsistent, Tables};
 #[cfg(test)]
 pub(crate) use tests::{SOURCE, test_hash, test_key};
-use work::{Ehash, Lease, PayoutKey};
+use work::{Ehash, KeyMap, Lease, PayoutKey};
 
 /// Sums over all blocks and epochs: `pots + carry + fees = rewards`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -66,7 +66,7 @@ pub struct Applied {
     /// Credits by epoch and key, in the order they were assigned.
     pub assignments: Vec<Assignment>,
     /// Epochs that closed, with all credits in them.
-    pub closed: Vec<(Epoch, HashMap<PayoutKey, Ehash>)>,
+    pub closed: Vec<(Epoch, KeyMap<Ehash>)>,
     /// Closed epochs whose row changed.
     pub epochs: BTreeSet<Epoch>,
     /// Blocks whose row or lines changed.
@@ -95,7 +95,7 @@ struct OpenEpoch {
     epoch: Epoch,
     size: Ehash,
     filled: Ehash,
-    credits: HashMap<PayoutKey, Ehash>,
+    credits: KeyMap<Ehash>,
 }
 
 /// What is remembered of an epoch that has its `Q` eHash.
@@ -143,7 +143,7 @@ impl State {
                 epoch: Epoch::ZERO,
                 size: params.epoch_size(),
                 filled: Ehash::ZERO,
-                credits: HashMap::new(),
+                credits: KeyMap::default(),
             },
             closed: Vec::new(),
             accruing: BTreeSet::new(),
@@ -208,7 +208,7 @@ impl State {
     }
 
     /// Credits of the open epoch by key.
-    pub fn open_credits(&self) -> &HashMap<PayoutKey, Ehash> {
+    pub fn open_credits(&self) -> &KeyMap<Ehash> {
         &self.open.credits
     }
 

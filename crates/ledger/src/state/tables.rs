@@ -2,7 +2,7 @@
 
 use super::{ClosedEpoch, EpochInfo, EpochState, OpenEpoch, State, Totals};
 use crate::{Block, BlockHash, BlockStatus, Epoch, Msats, Params, Source};
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use thiserror::Error;
 use work::{Ehash, PayoutKey};
 
@@ -82,7 +82,7 @@ impl State {
             epoch: open.epoch,
             size: state.params_of(open.epoch).epoch_size(),
             filled: open.credited,
-            credits: tables.open_credits.into_iter().collect::<HashMap<_, _>>(),
+            credits: tables.open_credits.into_iter().collect(),
         };
         state.restore_epochs(&tables.epochs)?;
         state.blocks = tables.blocks.into_iter().map(|block| (block.hash, block)).collect();

@@ -22,8 +22,8 @@ use crate::{
 pub use failure::StoreError;
 pub(crate) use read::ReadOnly;
 pub use sqlite::SqliteStore;
-use std::collections::{BTreeSet, HashMap};
-use work::{Ehash, PayoutKey};
+use std::collections::{BTreeMap, BTreeSet};
+use work::{Ehash, KeyMap};
 
 /// Durable storage of one ledger, with one writer.
 pub trait Store: Send + 'static {
@@ -76,8 +76,8 @@ pub struct Fold<'a> {
 /// What changed since the tables were last brought up, beside the few rows that are written each time.
 #[derive(Debug, Default)]
 pub struct Changes {
-    /// Credits to add.
-    pub credits: HashMap<(Epoch, PayoutKey), Ehash>,
+    /// Credits to add, by epoch and key.
+    pub credits: BTreeMap<Epoch, KeyMap<Ehash>>,
     /// Closed epochs whose row changed.
     pub epochs: BTreeSet<Epoch>,
     /// Blocks whose row or lines changed.
@@ -90,7 +90,8 @@ impl Changes {
     /// Notes what an event changed.
     pub fn note(&mut self, applied: &crate::Applied) {
         for assignment in &applied.assignments {
-            let sum = self.credits.entry((assignment.epoch, assignment.key)).or_insert(Ehash::ZERO);
+            let credits = self.credits.entry(assignment.epoch).or_default();
+            let sum = credits.entry(assignment.key).or_insert(Ehash::ZERO);
             *sum = sum.checked_add(assignment.amount).expect("an epoch's credits sum to at most its Q");
         }
         self.tail_credits += applied.assignments.len().max(1);

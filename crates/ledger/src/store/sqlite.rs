@@ -131,11 +131,13 @@ fn fold_tables(db: &Transaction<'_>, fold: &Fold<'_>) -> rusqlite::Result<()> {
         "INSERT INTO credits (epoch, key, amount) VALUES (?1, ?2, ?3)
          ON CONFLICT (epoch, key) DO UPDATE SET amount = amount + excluded.amount",
     )?;
-    // In the order of the tree, so that neighbours share the page that is open.
-    let mut credits: Vec<_> = changes.credits.iter().collect();
-    credits.sort_unstable_by_key(|(place, _)| **place);
-    for ((epoch, key), amount) in credits {
-        credit.execute(params![epoch.get(), key.as_bytes(), amount.get()])?;
+    for (epoch, credits) in &changes.credits {
+        // In the order of the tree, so that neighbours share the page that is open.
+        let mut credits: Vec<_> = credits.iter().collect();
+        credits.sort_unstable();
+        for (key, amount) in credits {
+            credit.execute(params![epoch.get(), key.as_bytes(), amount.get()])?;
+        }
     }
     for epoch in changes.epochs.iter().copied().chain([state.open_epoch()]) {
         fold_epoch(db, fold, epoch)?;

@@ -15,11 +15,10 @@ use compare::compare_tables;
 pub use report::{Fault, Report};
 use rusqlite::Connection;
 use std::{
-    collections::HashMap,
     panic::{self, AssertUnwindSafe},
     path::Path,
 };
-use work::{Ehash, PayoutKey};
+use work::{Ehash, KeyMap};
 
 /// Faults after which looking for more is no use.
 const FAULTS_MAX: usize = 100;
@@ -139,11 +138,7 @@ impl<'a> Audit<'a> {
     }
 
     /// Compares one epoch's credits by key, merging two sorted lists.
-    fn compare_credits(
-        &mut self,
-        epoch: Epoch,
-        credits: &HashMap<PayoutKey, Ehash>,
-    ) -> Result<(), StoreError> {
+    fn compare_credits(&mut self, epoch: Epoch, credits: &KeyMap<Ehash>) -> Result<(), StoreError> {
         self.credit_rows += credits.len() as u64;
         let stored = match read::credits_in(self.db, &mut self.decoder, epoch, None, u32::MAX) {
             Ok(stored) => stored,

@@ -61,7 +61,7 @@ impl Books {
             *fold |= !matches!(event, Event::Credits(_)) || !applied.closed.is_empty();
             self.note(&applied, now);
         }
-        Ok(Receipt { outcomes: applied.outcomes })
+        Ok(Receipt { outcomes: applied.outcomes, ..Receipt::default() })
     }
 
     fn note(&mut self, applied: &crate::Applied, now: Instant) {

@@ -5,7 +5,7 @@ use crate::{
     Batch, Block, BlockHash, ChainBlock, Event, FoundBlock, Outcome, Reader, Source, State, StoreError,
 };
 use crossbeam_channel::{Receiver, Sender, bounded};
-use std::{fmt, path::PathBuf};
+use std::{fmt, path::PathBuf, time::Duration};
 use work::{Ehash, Lease};
 
 /// That an event is durable, and what it did.
@@ -13,6 +13,8 @@ use work::{Ehash, Lease};
 pub struct Receipt {
     /// In the order in which it happened.
     pub outcomes: Vec<Outcome>,
+    /// For how long the tick holds back the next commit: who has more to come may as well gather it meanwhile.
+    pub pause: Duration,
 }
 
 impl Receipt {
@@ -80,10 +82,10 @@ pub(super) enum Answer {
 }
 
 impl Answer {
-    /// The group is durable, and this is the state after it.
-    pub(super) fn give(self, state: &State) {
+    /// The group is durable, this is the state after it, and the next can be in so long.
+    pub(super) fn give(self, state: &State, pause: Duration) {
         match self {
-            Answer::Tell(done, result) => done.tell(result),
+            Answer::Tell(done, result) => done.tell(result.map(|receipt| Receipt { pause, ..receipt })),
             Answer::Ask(question) => question(Ok(state)),
         }
     }

@@ -96,7 +96,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
-        let (tick, fold_age) = (Duration::from_millis(10), Duration::from_secs(10));
+        let (tick, fold_age) = (Duration::from_millis(5), Duration::from_secs(10));
         Options { tick, queue: 4096, fold_rows: 1 << 15, fold_age }
     }
 }
@@ -274,7 +274,7 @@ impl<S: Store> Writer<S> {
                 }
                 Err(RecvTimeoutError::Disconnected) => break,
             };
-            if self.turn(group, Instant::now()) {
+            if self.turn(group, Instant::now) {
                 break;
             }
         }
@@ -310,7 +310,8 @@ impl<S: Store> Writer<S> {
     }
 
     /// One transaction. Returns whether to stop.
-    fn turn(&mut self, group: Vec<Request>, now: Instant) -> bool {
+    fn turn(&mut self, group: Vec<Request>, clock: impl Fn() -> Instant) -> bool {
+        let now = clock();
         let read_back = self.books.is_none();
         let mut books = match self.books.take().map_or_else(|| self.read_back(now), Ok) {
             Ok(books) => books,
@@ -341,8 +342,9 @@ impl<S: Store> Writer<S> {
             return stop;
         }
         self.show(&books, !rows.is_empty(), read_back);
+        let pause = self.due().map_or(Duration::ZERO, |due| due.saturating_duration_since(clock()));
         for answer in answers {
-            answer.give(&books.state);
+            answer.give(&books.state, pause);
         }
         self.books = Some(books);
         stop

@@ -95,7 +95,7 @@ fn turn<S: Store>(desk: &Mutex<Desk<S>>, now: Instant, most: usize) -> bool {
     if group.is_empty() {
         return false;
     }
-    writer.turn(group, now);
+    writer.turn(group, || now);
     true
 }
 

@@ -179,8 +179,9 @@ fn a_lone_request_is_committed_at_once_and_later_ones_together() {
     let options = Options { tick: Duration::from_secs(3600), ..Options::default() };
     let (ledger, handle, commits) = counted(&path, options);
     let next = |results: &Results<Told>| results.recv_timeout(Duration::from_secs(60)).unwrap().1.unwrap();
-    next(&send(&handle, [one(1, 8)]));
+    let receipt = next(&send(&handle, [one(1, 8)]));
     assert_eq!(commits.load(Ordering::SeqCst), 2);
+    assert!((1..=3600).contains(&receipt.pause.as_secs()), "{:?}", receipt.pause);
     // Long before the tick a full group goes, and at the end the rest.
     let told = send(&handle, (2..=1500).map(|sequence| one(sequence, 8)));
     (0..GROUP_MAX).for_each(|_| drop(next(&told)));
@@ -195,13 +196,15 @@ fn a_lone_request_is_committed_at_once_and_later_ones_together() {
 #[test]
 fn commits_keep_their_distance() {
     let dir = tempfile::tempdir().unwrap();
+    let tick = Options::default().tick;
     let (_ledger, handle, commits) = counted(&dir.path().join("ledger.sqlite"), Options::default());
     let started = Instant::now();
     for sequence in 1..=30 {
-        handle.apply(Event::Credits(one(sequence, 8))).unwrap();
+        let receipt = handle.apply(Event::Credits(one(sequence, 8))).unwrap();
+        assert!(receipt.pause <= tick);
     }
     assert_eq!(commits.load(Ordering::SeqCst), 31);
-    assert!(started.elapsed() >= 29 * Duration::from_millis(10));
+    assert!(started.elapsed() >= 29 * tick);
 }
 
 #[test]

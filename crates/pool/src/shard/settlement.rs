@@ -14,6 +14,10 @@ use work::{Ehash, KeyMap, PayoutKey};
 use super::Command;
 use crate::stats::PoolStats;
 
+/// How long before the ledger's next commit a batch is sent: the distance of a shard's turns under load. A batch that
+/// comes too late waits for the commit after it.
+const AHEAD: Duration = Duration::from_millis(2);
+
 /// Pause before a batch that the disk did not take is tried again.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
@@ -39,6 +43,8 @@ pub(super) struct Settlement {
     source: Source,
     sequence: u64,
     in_flight: InFlight,
+    /// Before this the ledger commits nothing, so a batch would only wait there, and what comes meanwhile behind it.
+    gather_until: Option<Instant>,
     /// What is left of the credits that are on their way: more than one batch may hold goes in parts.
     rest: Vec<(PayoutKey, Ehash)>,
     /// Channels with shares in the credits that are on their way.
@@ -73,6 +79,7 @@ impl Settlement {
             source,
             sequence: last_sequence,
             in_flight: InFlight::None,
+            gather_until: None,
             rest: Vec::new(),
             waiting: Vec::new(),
             touched: Vec::new(),
@@ -116,8 +123,8 @@ impl Settlement {
         }
     }
 
-    /// Sends the next batch if none is on its way. Returns in how many channels its shares are, see [`Self::waiting`]:
-    /// their pending acknowledgements are now those of the batch.
+    /// Sends the next batch if none is on its way and the ledger can commit it soon. Returns in how many channels its
+    /// shares are, see [`Self::waiting`]: their pending acknowledgements are now those of the batch.
     pub(super) fn send(&mut self, now: Instant, shard: &ShardHandle<Command>) -> usize {
         match std::mem::replace(&mut self.in_flight, InFlight::None) {
             InFlight::None if !self.rest.is_empty() => {
@@ -125,6 +132,7 @@ impl Settlement {
                 0
             }
             InFlight::None if self.credits.is_empty() && self.touched.is_empty() => 0,
+            InFlight::None if self.gather_until.is_some_and(|until| now < until) => 0,
             InFlight::None => {
                 self.rest.extend(self.overflow.drain(..).chain(self.credits.drain(..)));
                 self.places.clear();
@@ -159,7 +167,7 @@ impl Settlement {
         let shard = shard.clone();
         self.in_flight = InFlight::Sent(batch.clone(), now);
         self.ledger.commit(batch, move |result| {
-            let command = Command::Committed(result.map(|_| ()));
+            let command = Command::Committed(result.map(|receipt| receipt.pause));
             match shard.try_send(command) {
                 // A ledger that stopped answers on the shard's own thread, which must not wait for itself; the process
                 // is about to end.
@@ -174,12 +182,17 @@ impl Settlement {
 
     /// Takes the ledger's answer. Returns the channels to acknowledge, none while a batch has to be tried again or a
     /// part is left.
-    pub(super) fn committed(&mut self, result: Result<(), LedgerError>, now: Instant) -> Vec<ChannelKey> {
+    pub(super) fn committed(
+        &mut self,
+        result: Result<Duration, LedgerError>,
+        now: Instant,
+    ) -> Vec<ChannelKey> {
         let InFlight::Sent(batch, sent) = std::mem::replace(&mut self.in_flight, InFlight::None) else {
             return Vec::new();
         };
         match result {
-            Ok(()) => {
+            Ok(pause) => {
+                self.gather_until = Some(now + pause.saturating_sub(AHEAD));
                 if self.failing_since.take().is_some() {
                     info!("the ledger takes credits again");
                 }
@@ -221,10 +234,11 @@ impl Settlement {
     }
 
     /// When [`Self::send`] has to be called again although nothing happens.
-    pub(super) fn retry_at(&self) -> Option<Instant> {
+    pub(super) fn send_at(&self) -> Option<Instant> {
         match &self.in_flight {
             InFlight::Retry(_, at) => Some(*at),
-            InFlight::None | InFlight::Sent(..) => None,
+            InFlight::None => self.gather_until.filter(|_| !self.is_idle()),
+            InFlight::Sent(..) => None,
         }
     }
 }

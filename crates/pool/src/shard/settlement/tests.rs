@@ -59,7 +59,7 @@ impl Rig {
 
     fn answer_at(&mut self, seconds: u64, result: Result<(), LedgerError>) {
         let now = self.at(seconds);
-        self.settlement.committed(result, now);
+        self.settlement.committed(result.map(|()| Duration::ZERO), now);
     }
 
     fn stuck_for(&self, seconds: u64) -> Option<u64> {
@@ -138,4 +138,30 @@ fn what_the_ledger_refuses_for_good_ends_the_process() {
     rig.answer_at(1, Err(LedgerError::Refused(Refusal::EpochsExhausted)));
     assert!(rig.stats.has_failed());
     assert!(!rig.settlement.is_idle(), "nothing is acknowledged");
+}
+
+/// A batch that the ledger cannot commit yet would only make wait what comes after it.
+#[test]
+fn credits_gather_until_the_ledger_can_commit_again() {
+    let mut rig = Rig::new();
+    let key = keys().next().unwrap();
+    let sent = |rig: &Rig| matches!(rig.settlement.in_flight, InFlight::Sent(..));
+    rig.credit(key);
+    rig.send_at(0);
+    assert!(sent(&rig), "an idle ledger takes it at once");
+    let pause = Duration::from_secs(10);
+    rig.settlement.committed(Ok(pause + AHEAD), rig.at(1));
+    assert_eq!(rig.settlement.send_at(), None, "there is nothing to send");
+    rig.credit(key);
+    rig.send_at(10);
+    assert!(!sent(&rig) && !rig.settlement.is_idle());
+    assert_eq!(rig.settlement.send_at(), Some(rig.at(11)));
+    rig.send_at(11);
+    assert!(sent(&rig));
+    assert_eq!(rig.settlement.send_at(), None);
+    // Less than a turn before the next commit there is no time to lose.
+    rig.settlement.committed(Ok(AHEAD / 2), rig.at(12));
+    rig.credit(key);
+    rig.send_at(12);
+    assert!(sent(&rig));
 }
