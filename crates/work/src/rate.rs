@@ -1,55 +1,65 @@
 //! How often something may happen: token buckets in integers, driven by a clock that is passed in.
 
-/// Nanoseconds of a minute.
-const MINUTE: u64 = 60_000_000_000;
-const NANOS_PER_MILLI: u64 = 1_000_000;
+/// What one is worth. So a millisecond gives back as much as there are a minute, and nothing is ever rounded.
+const ONE: u64 = 60_000;
 
 /// So many a minute in the long run, and so many at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
-    /// Nanoseconds in which one more becomes free; 0: there is no limit.
-    every: u64,
-    /// Nanoseconds in which all of them become free.
-    room: u64,
+    per_minute: u32,
+    burst: u32,
 }
 
 impl Rate {
     /// Everything, always.
-    pub const UNLIMITED: Self = Self { every: 0, room: 0 };
+    pub const UNLIMITED: Self = Self { per_minute: u32::MAX, burst: u32::MAX };
 
     /// `per_minute` in the long run and `burst` at once, at least one of each.
     pub const fn per_minute(per_minute: u32, burst: u32) -> Self {
-        let every = MINUTE / if per_minute == 0 { 1 } else { per_minute as u64 };
-        Self { every, room: every.saturating_mul(if burst == 0 { 1 } else { burst as u64 }) }
+        Self {
+            per_minute: if per_minute == 0 { 1 } else { per_minute },
+            burst: if burst == 0 { 1 } else { burst },
+        }
+    }
+
+    const fn is_unlimited(self) -> bool {
+        self.burst == u32::MAX
+    }
+
+    const fn room(self) -> u64 {
+        self.burst as u64 * ONE
     }
 }
 
 /// What of a [`Rate`] is used up. Full at first; the rate may be another with every call.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Bucket {
-    /// When all that was taken has become free again, in nanoseconds.
-    free_at: u64,
+    used: u64,
+    /// When that was so, in milliseconds.
+    at: u64,
 }
 
 impl Bucket {
     /// Takes one if there is one. A refusal costs nothing, so whoever slows down is served again.
     pub fn take(&mut self, rate: Rate, now_millis: u64) -> bool {
-        if rate.every == 0 {
+        if rate.is_unlimited() {
             return true;
         }
-        let now = now_millis.saturating_mul(NANOS_PER_MILLI);
-        let free_at = self.free_at.max(now).saturating_add(rate.every);
-        if free_at - now > rate.room {
-            return false;
-        }
-        self.free_at = free_at;
-        true
+        let used = self.used_by(rate, now_millis);
+        let taken = used + ONE <= rate.room();
+        self.used = if taken { used + ONE } else { used };
+        self.at = self.at.max(now_millis);
+        taken
     }
 
     /// Whether less than half is left.
     pub fn is_low(&self, rate: Rate, now_millis: u64) -> bool {
-        let now = now_millis.saturating_mul(NANOS_PER_MILLI);
-        rate.every != 0 && self.free_at.saturating_sub(now) > rate.room / 2
+        !rate.is_unlimited() && self.used_by(rate, now_millis) > rate.room() / 2
+    }
+
+    fn used_by(&self, rate: Rate, now_millis: u64) -> u64 {
+        let elapsed = now_millis.saturating_sub(self.at);
+        self.used.saturating_sub(elapsed.saturating_mul(rate.per_minute.into()))
     }
 
     /// Gives back all that was taken.
@@ -93,6 +103,14 @@ mod tests {
         assert!(!bucket.is_low(Rate::UNLIMITED, 0));
     }
 
+    #[test]
+    fn what_was_taken_counts_the_same_at_another_rate() {
+        let (slow, fast) = (Rate::per_minute(1, 10), Rate::per_minute(1000, 20));
+        let mut bucket = Bucket::default();
+        assert_eq!(taken(&mut bucket, slow, 0, 99), 10);
+        assert_eq!((taken(&mut bucket, fast, 0, 99), taken(&mut bucket, slow, 0, 99)), (10, 0));
+    }
+
     proptest! {
       /// No window holds more than the burst and what became free within it.
       #[test]
@@ -111,7 +129,7 @@ mod tests {
           let mut sum = 0;
           for (at, count) in &log[first..] {
             sum += u64::from(*count);
-            let free = (at - log[first].0) * NANOS_PER_MILLI / rate.every;
+            let free = (at - log[first].0) * u64::from(per_minute) / ONE;
             prop_assert!(sum <= u64::from(burst) + free + 1);
           }
         }

@@ -59,12 +59,22 @@ impl Allowance {
         Rate::per_minute(self.requests_per_minute.saturating_mul(channels), self.request_burst)
     }
 
-    /// What may be refused on a connection with so many channels before it is ended (PO-09). More than the channels may have
-    /// refused that are ended before their connection is.
+    /// What may be refused on a connection with so many channels, and is the fault of none of them, before it is ended
+    /// (PO-09).
     pub(super) fn refusals(&self, channels: usize) -> Rate {
-        let per_minute = self.refusals_per_minute;
-        let more = saturate(channels) / REFUSALS_TOGETHER;
-        let per_minute = per_minute.saturating_mul(more.saturating_add(ENDED_CHANNELS + 1));
+        self.as_of_channels(1, channels)
+    }
+
+    /// Refused shares of all its channels together before it is ended. More than the channels may have refused that are
+    /// ended before their connection is.
+    pub(super) fn bad_shares_together(&self, channels: usize) -> Rate {
+        self.as_of_channels(ENDED_CHANNELS + 1, channels)
+    }
+
+    /// What `least` channels may have refused, and more where there are many.
+    fn as_of_channels(&self, least: u32, channels: usize) -> Rate {
+        let times = (saturate(channels) / REFUSALS_TOGETHER).saturating_add(least);
+        let per_minute = self.refusals_per_minute.saturating_mul(times);
         Rate::per_minute(per_minute, per_minute)
     }
 
@@ -108,8 +118,9 @@ mod tests {
     fn limits_grow_with_the_channels_but_less() {
         let allowance = Allowance::new(&ChannelLimits::default(), 12);
         let bad = burst(allowance.bad_shares);
-        assert_eq!(burst(allowance.refusals(9)), 9 * bad);
-        assert_eq!(burst(allowance.refusals(10)), 10 * bad);
+        assert_eq!((burst(allowance.refusals(9)), burst(allowance.refusals(10))), (bad, 2 * bad));
+        let together = |channels| burst(allowance.bad_shares_together(channels));
+        assert_eq!((together(9), together(10)), (9 * bad, 10 * bad));
         assert_eq!((burst(allowance.floods(0)), burst(allowance.floods(80))), (8, 18));
     }
 

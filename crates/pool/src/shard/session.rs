@@ -38,6 +38,8 @@ pub(crate) struct Mining {
     pub requests: Bucket,
     /// What was refused on this connection and comes from none of its channels.
     pub refusals: Bucket,
+    /// Refused shares of all channels.
+    pub bad_shares: Bucket,
     /// Shares that crossed the end of their channel, beyond those that were answered.
     pub crossing: Bucket,
     /// Channels that were ended as floods.
@@ -92,6 +94,7 @@ impl Mining {
             next_adjusted: 0,
             requests: Bucket::default(),
             refusals: Bucket::default(),
+            bad_shares: Bucket::default(),
             crossing: Bucket::default(),
             floods: Bucket::default(),
         }

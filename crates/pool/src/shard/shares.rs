@@ -203,7 +203,10 @@ impl Shard {
         } else if !channel.refusals.take(self.allowance.bad_shares, now) {
             self.end_flood(mining, link, share.channel_id, Ending::InvalidShareFlood);
         }
-        self.refused(mining, link);
+        let together = self.allowance.bad_shares_together(mining.channels().len());
+        if !mining.bad_shares.take(together, now) {
+            link.close_after_flush(Close::Overload("too many shares that had to be refused".into()));
+        }
     }
 
     /// A share for a channel that takes none. Those that crossed the channel's end are no fault (MP-67), but more of them
@@ -232,7 +235,7 @@ impl Shard {
         link.send(&SubmitSharesError { channel_id, sequence_number, error_code });
     }
 
-    /// A connection that gets more refusals than its channels could explain is ended (PO-09).
+    /// A refusal that is the fault of no channel. A connection with too many of them is ended (PO-09).
     pub(super) fn refused(&self, mining: &mut Mining, link: &mut Link<'_>) {
         let rate = self.allowance.refusals(mining.channels().len());
         if !mining.refusals.take(rate, self.millis(link.now())) {

@@ -92,14 +92,14 @@ fn a_channel_that_ignores_its_targets_is_ended_alone_and_what_it_sent_counts() {
 // proves: PO-09
 #[test]
 fn a_connection_is_ended_when_many_of_its_channels_flood() {
-    let rig = Rig::with(|plan| plan.limits.invalid_shares_per_minute = 5);
+    let rig = Rig::with(|plan| plan.limits.invalid_shares_per_minute = 10);
     let mut miner = rig.miner();
     let mut bystander = rig.miner();
     let other = bystander.open(&Open::standard(&key()));
     let channels: Vec<u32> = (0..16).map(|_| miner.open(&Open::standard(&key()))).collect();
     for channel in channels {
         let weak = miner.find(channel, Want::Weak);
-        for _ in 0..6 {
+        for _ in 0..11 {
             miner.queue_share(channel, &weak, &[]);
         }
     }
@@ -160,7 +160,7 @@ fn opening_and_closing_without_end_is_refused_and_leaves_nothing_behind() {
     let mut miner = rig.miner();
     let user = key().to_string();
     // Ids of channels count from 2 on: the group has the first.
-    for n in 0..6000 {
+    for n in 0..900 {
         miner.wire.queue(&OpenStandardMiningChannel {
             request_id: n,
             user_identity: Str0_255::from_bytes(user.as_bytes()).unwrap(),
@@ -192,25 +192,26 @@ fn negotiating_and_updating_without_end_ends_the_connection() {
         plan.limits.invalid_shares_per_minute = 10;
     });
     let mut miner = rig.miner();
-    for _ in 0..20_000 {
+    // Not so many that the pool has no time to read them to the end.
+    for _ in 0..2000 {
         miner.wire.queue(&RequestExtensions {
             request_id: 1,
             requested_extensions: sv2::codec::Seq::<u16, 2>::new([2]).unwrap(),
         });
     }
     let served = count(&rest(&mut miner), |raw| raw.is::<RequestExtensionsSuccess<'_>>());
-    assert!((900..2000).contains(&served), "{served}");
+    assert!((900..1100).contains(&served), "{served}");
 
     let mut miner = rig.miner();
     let channel_id = miner.open(&Open::standard(&key()));
-    for n in 0..20_000 {
+    for n in 0..2000 {
         // Each of them moves the target.
         let nominal_hash_rate = F32::new(if n % 2 == 0 { 1.0 } else { 1e12 });
         miner.wire.queue(&UpdateChannel { channel_id, nominal_hash_rate, maximum_target: [0xff; 32] });
     }
     let frames = rest(&mut miner);
     let refused = count(&frames, |raw| raw.is::<UpdateChannelError<'_>>());
-    assert!((50..500).contains(&refused), "{refused}");
+    assert!((1..=20).contains(&refused), "{refused}");
     assert!(frames.len() < 6000, "{}", frames.len());
 }
 
