@@ -46,6 +46,9 @@ pub fn render(setting: &Setting, rows: &[&'static Row], outcomes: &[Outcome]) ->
         }
     }
     remarks(&mut text, rows, outcomes);
+    if outcomes.iter().all(|outcome| outcome.command.is_empty()) {
+        return text;
+    }
     text.push_str("\nCommands of the first runs, in the order of the table:\n\n```text\n");
     for outcome in outcomes.iter().filter(|outcome| outcome.run == 1 && !outcome.command.is_empty()) {
         let _ = writeln!(text, "{}", outcome.command);
@@ -123,7 +126,10 @@ fn factor(worse: u64, better: u64) -> String {
     };
     match (worse, better) {
         (0, _) | (_, 0) => "–".to_owned(),
-        _ if worse < better => format!("worse: {}", times(better, worse)),
+        // Less than a twentieth is not told from none.
+        _ if worse.saturating_mul(105) < better.saturating_mul(100) => {
+            format!("worse: {}", times(better, worse))
+        }
         _ => times(worse, better),
     }
 }
@@ -225,7 +231,7 @@ mod tests {
             (14_000, 10, "1,400×"),
             (1, 0, "–"),
             (0, 1, "–"),
-            (7, 7, "1.0×"),
+            (98, 100, "1.0×"),
         ] {
             assert_eq!(factor(worse, better), text);
         }
