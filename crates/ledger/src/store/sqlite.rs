@@ -8,8 +8,9 @@ use crate::{
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params};
 use std::path::{Path, PathBuf};
 
-/// Pages of 4 KiB in the log before it is written back: 16 MiB.
-const WAL_PAGES: i64 = 4096;
+/// Pages of 4 KiB in the log before it is written back, and then written over in place: 4 MiB. A longer one would hold
+/// up commits for longer while it is written back.
+const WAL_PAGES: i64 = 1024;
 /// Memory for pages, in KiB (negative, as SQLite wants it): holds the hot part of a large epoch.
 const CACHE_KIB: i64 = -32 * 1024;
 
