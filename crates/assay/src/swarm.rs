@@ -104,7 +104,7 @@ struct Throughput {
     #[arg(long, value_name = "N")]
     rate: Option<u64>,
     /// At a rate, look at sockets no more often than this: less client time a share, times of answers that much longer.
-    #[arg(long, value_name = "MICROSECONDS", default_value_t = 200)]
+    #[arg(long, value_name = "MICROSECONDS", default_value_t = 0)]
     beat: u64,
 }
 

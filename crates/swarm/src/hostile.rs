@@ -113,6 +113,7 @@ fn measure(
     let fleet = &*crowd.fleet;
     crowd.board.books().tallies.clear();
     let observed = Observed::begin(fleet.server_pid)?;
+    let own = Observed::begin(fleet.server_pid.map(|_| std::process::id()))?;
     let started = Instant::now();
     let order = RunOrder {
         started,
@@ -138,6 +139,7 @@ fn measure(
         elapsed_ms: millis(elapsed),
         shares: Shares::new(&tally, elapsed),
         devices: crowd.board.books().ready,
+        client: own.map(|own| own.end(tally.acknowledged)).transpose()?,
         server: observed.map(|observed| observed.end(tally.acknowledged)).transpose()?,
         resident_max_bytes: fleet.server_pid.map(|_| most.get()),
     })

@@ -148,7 +148,7 @@ impl Default for ThroughputPlan {
             prepare_threads: std::thread::available_parallelism().map_or(1, usize::from),
             window: None,
             rate: None,
-            beat: Duration::from_micros(200),
+            beat: Duration::ZERO,
         }
     }
 }

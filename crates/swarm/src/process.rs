@@ -41,6 +41,8 @@ pub enum ProcessError {
 pub struct CpuTime {
     process: Duration,
     threads: BTreeMap<u32, Duration>,
+    /// How long its threads could have run and got no processor.
+    waited: Duration,
 }
 
 impl CpuTime {
@@ -55,12 +57,21 @@ impl CpuTime {
         };
         self.threads.iter().map(used).sum()
     }
+
+    /// How long its threads could have run since then and got no processor, all added up. Less than the truth if one
+    /// has ended.
+    pub fn waited_since(&self, before: &Self) -> Duration {
+        self.waited.saturating_sub(before.waited)
+    }
 }
 
 /// The processor time of a process up to now.
 pub fn cpu_time(pid: u32) -> Result<CpuTime, ProcessError> {
     let process = parse_stat(&read(pid, "stat")?).ok_or(ProcessError::Unknown { pid, file: "stat" })?;
-    Ok(CpuTime { process, threads: thread_times(pid).unwrap_or_default() })
+    let times = thread_times(pid).unwrap_or_default();
+    let waited = times.values().map(|(_, waited)| *waited).sum();
+    let threads = times.into_iter().map(|(thread, (used, _))| (thread, used)).collect();
+    Ok(CpuTime { process, threads, waited })
 }
 
 /// Resident memory of a process in bytes.
@@ -78,7 +89,7 @@ pub fn descriptors(pid: u32) -> Result<u64, ProcessError> {
 /// Processor time of the calling thread.
 pub(crate) fn own_thread_time() -> Duration {
     let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    parse_schedstat(&text).unwrap_or_default()
+    parse_schedstat(&text).unwrap_or_default().0
 }
 
 /// How many descriptors this process may have open.
@@ -98,7 +109,7 @@ fn read(pid: u32, file: &'static str) -> Result<String, ProcessError> {
 }
 
 /// None where the kernel keeps no such account.
-fn thread_times(pid: u32) -> Option<BTreeMap<u32, Duration>> {
+fn thread_times(pid: u32) -> Option<BTreeMap<u32, (Duration, Duration)>> {
     let mut times = BTreeMap::new();
     for entry in fs::read_dir(format!("/proc/{pid}/task")).ok()? {
         let entry = entry.ok()?;
@@ -119,8 +130,10 @@ fn parse_stat(text: &str) -> Option<Duration> {
     Some(TICK * user.saturating_add(system))
 }
 
-fn parse_schedstat(text: &str) -> Option<Duration> {
-    Some(Duration::from_nanos(text.split_ascii_whitespace().next()?.parse().ok()?))
+/// How long it ran, and how long it waited for a processor.
+fn parse_schedstat(text: &str) -> Option<(Duration, Duration)> {
+    let mut nanos = text.split_ascii_whitespace().map(|field| field.parse().map(Duration::from_nanos));
+    Some((nanos.next()?.ok()?, nanos.next()?.ok()?))
 }
 
 fn parse_resident(text: &str) -> Option<u64> {
@@ -144,7 +157,8 @@ mod tests {
         let stat = "16210 (a) b (c) S 1 2 3 0 -1 4194304 88 0 0 0 21 4 0 0 20 0 1 0 521698 2654208 358";
         assert_eq!(parse_stat(stat), Some(Duration::from_millis(250)));
         assert_eq!(parse_stat("16210 (sh) S 1"), None);
-        assert_eq!(parse_schedstat("216249429 447786736 69\n"), Some(Duration::from_nanos(216_249_429)));
+        let times = (Duration::from_nanos(216_249_429), Duration::from_nanos(447_786_736));
+        assert_eq!(parse_schedstat("216249429 447786736 69\n"), Some(times));
         assert_eq!(parse_schedstat(""), None);
         assert_eq!(parse_resident("VmSize:\t  9 kB\nVmRSS:\t    1648 kB\n"), Some(1648 * 1024));
         assert_eq!(parse_resident("VmSize:\t  9 kB\n"), None);
@@ -159,6 +173,7 @@ mod tests {
         let time = |process, threads: &[(u32, u64)]| CpuTime {
             process: Duration::from_millis(process),
             threads: threads.iter().map(|&(id, nanos)| (id, Duration::from_nanos(nanos))).collect(),
+            waited: Duration::from_millis(process),
         };
         let before = time(100, &[(1, 10), (2, 20)]);
         for (after, expected) in [
@@ -168,6 +183,8 @@ mod tests {
             (time(130, &[]), Duration::from_millis(30)),
         ] {
             assert_eq!(after.since(&before), expected);
+            assert_eq!(after.waited_since(&before), after.waited - before.waited);
+            assert_eq!(before.waited_since(&after), Duration::ZERO);
         }
     }
 

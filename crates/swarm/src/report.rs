@@ -95,6 +95,8 @@ pub struct ServerCost {
     pub cpu_us: u64,
     /// Processor time per share that was answered, or per connection that was set up.
     pub cpu_ns_each: u64,
+    /// How long its threads could have run and got no processor, all added up: what others on the machine cost it.
+    pub wait_us: u64,
     /// Resident memory at the end.
     pub resident_bytes: u64,
 }
@@ -113,11 +115,13 @@ impl Observed {
 
     /// What was used since the beginning, for so many things.
     pub(crate) fn end(&self, things: u64) -> Result<ServerCost, SwarmError> {
-        let used = process::cpu_time(self.pid)?.since(&self.before);
+        let now = process::cpu_time(self.pid)?;
+        let used = now.since(&self.before);
         Ok(ServerCost {
             pid: self.pid,
             cpu_us: micros(used),
             cpu_ns_each: each(used, things),
+            wait_us: micros(now.waited_since(&self.before)),
             resident_bytes: process::resident_bytes(self.pid)?,
         })
     }
@@ -374,7 +378,8 @@ impl Display for SetUp {
 
 impl Display for ServerCost {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{} each ({} in all), ", Nanos(self.cpu_ns_each), us(self.cpu_us))?;
+        write!(f, "{} each ({} in all, ", Nanos(self.cpu_ns_each), us(self.cpu_us))?;
+        write!(f, "and {} waiting for a processor), ", us(self.wait_us))?;
         write!(f, "{} resident", Bytes(self.resident_bytes))
     }
 }

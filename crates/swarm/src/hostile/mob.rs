@@ -188,11 +188,7 @@ impl Squad {
         let due = elapsed.as_nanos() * u128::from(self.attack.rate) / 1_000_000_000;
         let due = u64::try_from(due).unwrap_or(u64::MAX);
         if self.attack.kind == AttackKind::OneFrameFin {
-            let all = self.attack.connections as u64;
-            if due >= self.turns + all {
-                self.all_at_once(shared);
-                self.turns += all;
-            }
+            self.gather(due, shared);
             return;
         }
         while self.turns < due {
@@ -240,23 +236,27 @@ impl Squad {
         times
     }
 
-    /// All that have come so far as to be able to send one frame and close, and others in their place.
-    fn all_at_once(&mut self, shared: &mut Shared) {
+    /// Connects one after the other, and once all are there lets all send their frame and close at one moment.
+    fn gather(&mut self, due: u64, shared: &mut Shared) {
+        while self.turns < due {
+            self.turns += 1;
+            match self.members.iter().position(Option::is_none) {
+                Some(slot) => self.connect(slot, shared),
+                None => self.damage.idle_turns += 1,
+            }
+        }
+        let there = |member: &Option<Box<Attacker>>| {
+            member.as_ref().is_some_and(|attacker| attacker.stage != Stage::Connecting)
+        };
+        if !self.members.iter().all(there) {
+            return;
+        }
         for slot in 0..self.members.len() {
-            let Some(mut attacker) =
-                self.members[slot].take_if(|attacker| attacker.stage != Stage::Connecting)
-            else {
-                continue;
-            };
+            let Some(mut attacker) = self.members[slot].take() else { continue };
             let (scratch, mut desk) = shared.desk(self.attack.kind);
             let result = attacker.one_frame_and_out(scratch, &mut desk);
             self.damage.messages += u64::from(matches!(result, Err(Lost::Left)));
             self.keep(slot, attacker, result, shared);
-        }
-        for slot in 0..self.members.len() {
-            if self.members[slot].is_none() {
-                self.connect(slot, shared);
-            }
         }
     }
 }

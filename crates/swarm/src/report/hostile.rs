@@ -92,9 +92,12 @@ pub struct Phase {
     pub shares: Shares,
     /// Good devices that were connected at the end of it.
     pub devices: usize,
-    /// The pool's process, if it was observed; per share of the good devices.
+    /// The pool's process, if it was observed; per share of the good devices. What it waited for a processor, the load
+    /// generator and others on the machine took from it.
     pub server: Option<ServerCost>,
-    /// Its greatest resident memory.
+    /// The load generator's own process, attackers included.
+    pub client: Option<ServerCost>,
+    /// The pool's greatest resident memory.
     pub resident_max_bytes: Option<u64>,
 }
 
@@ -150,6 +153,10 @@ impl Display for Phase {
         write!(f, "{}; {} devices", self.shares, self.devices)?;
         if let Some(server) = &self.server {
             write!(f, "; server used {} in {}", us(server.cpu_us), us(self.elapsed_ms * 1000))?;
+            write!(f, " and waited {} for a processor", us(server.wait_us))?;
+        }
+        if let Some(client) = &self.client {
+            write!(f, "; client used {} and waited {}", us(client.cpu_us), us(client.wait_us))?;
         }
         self.resident_max_bytes.map_or(Ok(()), |bytes| write!(f, ", {} resident at most", Bytes(bytes)))
     }
