@@ -40,6 +40,14 @@ pub(crate) struct Following {
     caught_up: bool,
 }
 
+#[cfg(feature = "simulation")]
+impl Following {
+    /// Whether everything up to this block is booked.
+    pub(crate) fn has_reached(&self, tip: &Tip) -> bool {
+        self.caught_up && self.watch.known() == *tip
+    }
+}
+
 /// Follows the best chain from the last block that the ledger handled.
 pub(crate) struct ChainFollower {
     pub node: Arc<dyn Node>,

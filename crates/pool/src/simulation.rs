@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use engine::simulation::{Moment, VirtualShard, VirtualSocket};
 use engine::{EngineConfig, Refusal, ShardHandle, Stats};
+use node::Tip;
 
 pub use crate::blocks::Shelf;
 
@@ -100,6 +101,11 @@ impl VirtualPool {
             self.following = None;
             false
         })
+    }
+
+    /// Whether the books know the chain up to this block.
+    pub fn has_followed(&self, tip: &Tip) -> bool {
+        self.following.as_ref().is_some_and(|following| following.has_reached(tip))
     }
 
     /// Hands one found block to the node; false if none waits.

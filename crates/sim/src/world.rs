@@ -97,6 +97,8 @@ struct World {
     starts_at: u64,
     node_back_at: u64,
     disk_free_at: u64,
+    /// A branch overtakes the chain while a process that was just started looks at it.
+    reorg_at: Option<u64>,
     devices: Vec<Device>,
     accounts: Accounts,
     /// Blocks that were in the memory of a process when it died.
@@ -133,6 +135,7 @@ impl World {
             starts_at: 0,
             node_back_at: 0,
             disk_free_at: 0,
+            reorg_at: None,
             devices,
             accounts: Accounts::default(),
             blocks_lost: 0,
@@ -176,9 +179,9 @@ impl World {
             trace.fault("block of others");
             node.mine(0, 1);
         }
-        if chance.permille(faults.reorg) {
+        if chance.permille(faults.reorg) || self.reorg_at.take_if(|at| *at <= self.now).is_some() {
             trace.fault("reorg");
-            let depth = u32::try_from(chance.between(1, 3)).expect("few");
+            let depth = u32::try_from(chance.between(1, 6)).expect("few");
             node.mine(depth, depth + 1);
         }
         if chance.permille(faults.transaction) && node.spend(chance.between(100, 100_000)) {
@@ -244,7 +247,7 @@ impl World {
         self.disk.set_faults(self.faults.clone());
         self.disk.set_full(false);
         self.node.set_down(None);
-        (self.disk_free_at, self.starts_at) = (0, self.now);
+        (self.disk_free_at, self.starts_at, self.reorg_at) = (0, self.now, None);
         self.trace.note(format_args!("no faults from now on"));
         let (now, unix, clock_jumps) = (self.now, self.unix(), self.clock_jumps);
         let Self { devices, chance, faults, trace, accounts, .. } = self;

@@ -30,6 +30,7 @@ impl World {
             );
             assert!(durable <= sent, "of {key} {durable} eHash are durable, but only {sent} were ever sent");
         }
+        self.check_pots();
         let Some(server) = &mut self.server else { return };
         for shard in 0..server.pool.shards() {
             let open = server.pool.connections(shard).open;
@@ -37,6 +38,26 @@ impl World {
             let held = server.pool.bytes_held(shard) as u64;
             assert!(held <= limit, "{open} connections hold {held} bytes");
         }
+    }
+
+    /// As soon as the chain was followed to its tip, every block that is in the pots is on it.
+    fn check_pots(&self) {
+        let Some(server) = &self.server else { return };
+        let chain = self.node.chain();
+        if !server.pool.has_followed(&chain.tip().expect("a devchain answers")) {
+            return;
+        }
+        server.ledger.books(|state| {
+            for block in state.blocks().filter(|block| block.status.is_paid()) {
+                let info = chain.block_info(&BlockHash::from_byte_array(block.hash.to_bytes()));
+                let info = info.expect("a devchain answers");
+                assert!(
+                    info.is_some_and(|info| info.confirmations.is_some()),
+                    "block {} is in the pots, but not on the chain",
+                    block.hash
+                );
+            }
+        });
     }
 
     /// Whether nothing is left to do.

@@ -110,6 +110,9 @@ impl World {
         match VirtualPool::start(pool.clone(), engine, parts, shelf, seed, at) {
             Ok(pool) => {
                 self.trace.note(format_args!("the pool starts"));
+                if self.chance.permille(self.faults.reorg * 30) {
+                    self.reorg_at = Some(self.now + self.chance.between(0, 2 * self.faults.step_millis));
+                }
                 self.server = Some(Server { pool, ledger, last_tick: self.now, drain: None });
             }
             Err(error) => {
