@@ -31,6 +31,8 @@ pub struct PoolSettings {
     pub maturity: u32,
     /// Threads that serve connections; 0: one a core.
     pub shards: u16,
+    /// How long a connection may be without a channel.
+    pub first_channel_seconds: u64,
 }
 
 impl Default for PoolSettings {
@@ -43,6 +45,7 @@ impl Default for PoolSettings {
             window: 16,
             maturity: 100,
             shards: 0,
+            first_channel_seconds: 120,
         }
     }
 }
@@ -142,7 +145,7 @@ impl AssayPool {
     pub fn refuses_to_start(&mut self) -> String {
         assert!(self.process.is_none(), "the pool runs already");
         let mut command = self.command();
-        let finished = run("assay pool", &mut command, PATIENCE);
+        let finished = run("assay pool that must not start", &mut command, PATIENCE);
         assert!(!finished.status.success(), "a pool that should not start has started: {finished:?}");
         assert!(finished.stdout.is_empty(), "ready in spite of everything: {finished:?}");
         finished.stderr
@@ -181,6 +184,12 @@ impl AssayPool {
         let mut command = without_settings(Command::new(first));
         command.args(words).arg(binaries::assay());
         command
+    }
+
+    /// What its next start is surrounded by. Its files and addresses stay.
+    pub fn surround(&mut self, surroundings: Surroundings) {
+        assert_eq!(surroundings.data_dir, self.surroundings.data_dir, "the data stays where it is");
+        self.surroundings = surroundings;
     }
 
     /// Sends it a signal, named as `kill` names it.
@@ -333,13 +342,22 @@ impl AssayPool {
 
 /// A configuration for a pool with its data below `directory`.
 pub fn config_file(directory: &Path, node: &RealNode, settings: &PoolSettings) -> String {
-    let PoolSettings { shares_per_minute, min_share_hashes, q, window, maturity, shards } = settings;
+    let PoolSettings {
+        shares_per_minute,
+        min_share_hashes,
+        q,
+        window,
+        maturity,
+        shards,
+        first_channel_seconds,
+    } = settings;
     let mut text = format!("data_dir = \"{}\"\n", directory.join("data").display());
     let payout_script = signet::payout_script().to_hex_string();
     write!(
         text,
         "[pool]\nlisten = \"127.0.0.1:0\"\npayout_script = \"{payout_script}\"\ntag = \"{TAG}\"\n\
          shares_per_minute = {shares_per_minute}\nmin_share_hashes = {min_share_hashes}\nshards = {shards}\n\
+         [limits]\nfirst_channel_seconds = {first_channel_seconds}\n\
          [epochs]\nq = {q}\nwindow = {window}\nfee_ppm = 10000\nmaturity = {maturity}\n\
          [node]\nurl = \"{}\"\ncookie_file = \"{}\"\nnetwork = \"signet\"\n\
          [http]\nlisten = \"127.0.0.1:0\"\n",

@@ -7,6 +7,7 @@ use bitcoin::Block;
 
 use crate::assay::{AssayPool, TAG, number};
 use crate::real_node::RealNode;
+use crate::recording_device::Record;
 use crate::signet::PREPARED_HEIGHT;
 use crate::waiting::wait_until;
 
@@ -33,6 +34,22 @@ fn pool_blocks_of_chain(node: &RealNode) -> BTreeMap<u64, String> {
     let heights = PREPARED_HEIGHT + 1..=node.height();
     let ours = heights.filter(|height| from_the_pool(&node.block(*height)));
     ours.map(|height| (u64::from(height), node.block_hash(height).to_string())).collect()
+}
+
+/// What the pool has credited to each key of a device is what it has acknowledged at least, and what the device has sent
+/// at most.
+pub fn assert_nothing_lost_nor_twice(record: &Record, pool: &AssayPool) {
+    for (key, account) in &record.accounts {
+        let credited = pool.total_credit(key);
+        assert!(
+            credited >= account.acknowledged,
+            "{key}: {credited} credited of {account:?}: shares are lost"
+        );
+        assert!(
+            credited <= account.submitted,
+            "{key}: {credited} credited of {account:?}: shares count twice"
+        );
+    }
 }
 
 /// Waits until the pool builds on the node's last block. The chain must stand still meanwhile.

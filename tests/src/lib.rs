@@ -8,6 +8,8 @@
 pub mod assay;
 pub mod binaries;
 pub mod books;
+pub mod clock;
+pub mod disk;
 pub mod http;
 pub mod process;
 pub mod proof_of_work;

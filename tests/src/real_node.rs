@@ -201,6 +201,11 @@ impl RealNode {
         self.rpc("getmempoolinfo", &json!([]))["size"].as_u64().expect("a number")
     }
 
+    /// Sends it a signal, named as `kill` names it.
+    pub fn signal(&self, signal: &str) {
+        self.process.as_ref().expect("the node runs").signal(signal);
+    }
+
     /// Takes a block and all that follow it out of the active chain, as if it had turned out to be invalid.
     pub fn invalidate(&self, block: BlockHash) {
         self.rpc("invalidateblock", &json!([block.to_string()]));

@@ -7,6 +7,7 @@
 mod burst;
 mod channel;
 mod link;
+mod newcomer;
 
 use std::collections::BTreeMap;
 use std::io::Result;
@@ -31,6 +32,7 @@ use link::Link;
 
 pub use burst::{Burst, Fired};
 pub use channel::Account;
+pub use newcomer::Newcomer;
 
 /// Nonces that are searched between two looks at the connection: a few milliseconds.
 const STRIDE: u32 = 1 << 15;
@@ -56,6 +58,8 @@ pub enum Kind {
 pub struct Record {
     /// By payout key in hex.
     pub accounts: BTreeMap<String, Account>,
+    /// Expected hashes of a share at the newest target, by payout key.
+    pub share_hashes: BTreeMap<String, u128>,
     /// Every extranonce that a channel was given.
     pub extranonces: Vec<Vec<u8>>,
     /// Codes of refused shares with their number.
@@ -72,6 +76,16 @@ impl Record {
     /// Shares that the pool acknowledged.
     pub fn acknowledged_shares(&self) -> u64 {
         self.accounts.values().map(|account| account.acknowledged_shares).sum()
+    }
+
+    /// eHash of the shares that the pool acknowledged.
+    pub fn acknowledged(&self) -> u64 {
+        self.accounts.values().map(|account| account.acknowledged).sum()
+    }
+
+    /// eHash of the shares that it sent and that were not refused.
+    pub fn submitted(&self) -> u64 {
+        self.accounts.values().map(|account| account.submitted).sum()
     }
 }
 
@@ -159,7 +173,7 @@ impl Session<'_> {
         let authority = pool.authority.parse().expect("the ready line has an authority key");
         let mut session =
             Session { link: Link::connect(&pool.stratum, authority)?, kind, channels: Vec::new(), record };
-        session.set_up()?;
+        set_up(&mut session.link, kind)?;
         let keys: Vec<String> = (0..channels).map(|_| random_payout_key()).collect();
         session.open_channels(&keys, F32::new(nominal_hash_rate))?;
         while session.channels.len() < keys.len() {
@@ -167,34 +181,6 @@ impl Session<'_> {
         }
         record.lock().expect("not poisoned").connections += 1;
         Ok((session, keys))
-    }
-
-    fn set_up(&mut self) -> Result<()> {
-        let flags = match self.kind {
-            Kind::Standard => MiningSetupFlags::REQUIRES_STANDARD_JOBS,
-            Kind::Extended => MiningSetupFlags::NONE,
-        };
-        let text = Str0_255::truncated;
-        self.link.queue(&SetupConnection {
-            protocol: Protocol::Mining.to_wire(),
-            min_version: 2,
-            max_version: 2,
-            flags: flags.bits(),
-            endpoint_host: text("127.0.0.1"),
-            endpoint_port: 0,
-            vendor: text("assay system test"),
-            hardware_version: text(""),
-            firmware: text(""),
-            device_id: text(""),
-        });
-        self.link.flush()?;
-        let mut version = 0;
-        self.link.wait_for_frames(|frame| {
-            assert_eq!(frame.header.msg_type, SetupConnectionSuccess::TYPE, "the pool serves mining");
-            version = SetupConnectionSuccess::decode(frame.payload).expect("a valid message").used_version;
-        })?;
-        assert!(version == 2 || version == 0, "the one version that was offered");
-        Ok(())
     }
 
     fn open_channels(&mut self, keys: &[String], nominal_hash_rate: F32) -> Result<()> {
@@ -277,6 +263,35 @@ impl Session<'_> {
     }
 }
 
+/// `SetupConnection` and its answer.
+fn set_up(link: &mut Link, kind: Kind) -> Result<()> {
+    let flags = match kind {
+        Kind::Standard => MiningSetupFlags::REQUIRES_STANDARD_JOBS,
+        Kind::Extended => MiningSetupFlags::NONE,
+    };
+    let text = Str0_255::truncated;
+    link.queue(&SetupConnection {
+        protocol: Protocol::Mining.to_wire(),
+        min_version: 2,
+        max_version: 2,
+        flags: flags.bits(),
+        endpoint_host: text("127.0.0.1"),
+        endpoint_port: 0,
+        vendor: text("assay system test"),
+        hardware_version: text(""),
+        firmware: text(""),
+        device_id: text(""),
+    });
+    link.flush()?;
+    let mut version = 0;
+    link.wait_for_frames(|frame| {
+        assert_eq!(frame.header.msg_type, SetupConnectionSuccess::TYPE, "the pool serves mining");
+        version = SetupConnectionSuccess::decode(frame.payload).expect("a valid message").used_version;
+    })?;
+    assert!(version == 2 || version == 0, "the one version that was offered");
+    Ok(())
+}
+
 /// Acts on one message of the pool.
 fn take(
     message: MiningFromServer<'_>,
@@ -289,12 +304,10 @@ fn take(
         |id: u32| move |(channel, _): &&mut (Channel, String)| channel.id == id || channel.group == id;
     match message {
         MiningFromServer::OpenStandardMiningChannelSuccess(success) => {
-            channels.push((Channel::standard(&success), key(success.request_id)));
-            record.extranonces.extend(channels.last().map(|(channel, _)| channel.extranonce()));
+            opened(Channel::standard(&success), key(success.request_id), channels, record);
         }
         MiningFromServer::OpenExtendedMiningChannelSuccess(success) => {
-            channels.push((Channel::extended(&success), key(success.request_id)));
-            record.extranonces.extend(channels.last().map(|(channel, _)| channel.extranonce()));
+            opened(Channel::extended(&success), key(success.request_id), channels, record);
         }
         MiningFromServer::NewMiningJob(job) => {
             channels
@@ -316,7 +329,10 @@ fn take(
         }
         MiningFromServer::SetTarget(target) => {
             let targets = channels.iter_mut().filter(addressed(target.channel_id));
-            targets.for_each(|(channel, _)| channel.set_target(target.maximum_target));
+            for (channel, key) in targets {
+                channel.set_target(target.maximum_target);
+                record.share_hashes.insert(key.clone(), channel.share_hashes());
+            }
         }
         MiningFromServer::SubmitSharesSuccess(success) => {
             for (channel, key) in channels.iter_mut().filter(addressed(success.channel_id)) {
@@ -332,6 +348,12 @@ fn take(
         }
         other => record.faults.push(format!("the pool sends {other:?}")),
     }
+}
+
+fn opened(channel: Channel, key: String, channels: &mut Vec<(Channel, String)>, record: &mut Record) {
+    record.extranonces.push(channel.extranonce());
+    record.share_hashes.insert(key.clone(), channel.share_hashes());
+    channels.push((channel, key));
 }
 
 /// A payout key that nobody has the secret of, in one of the forms that pools accept.

@@ -6,7 +6,9 @@ use std::time::Duration;
 use rand::Rng;
 
 use assay_system_tests::assay::{AssayPool, PoolSettings};
-use assay_system_tests::books::{wait_until_books_follow, wait_until_pool_follows};
+use assay_system_tests::books::{
+    assert_nothing_lost_nor_twice, wait_until_books_follow, wait_until_pool_follows,
+};
 use assay_system_tests::process;
 use assay_system_tests::real_node::RealNode;
 use assay_system_tests::recording_device::{Kind, Record, RecordingDevice};
@@ -85,17 +87,7 @@ fn wait_until_all_mine(devices: &[RecordingDevice; 2]) {
 
 fn assert_books_agree(record: &Record, pool: &AssayPool) {
     assert_eq!(record.faults, Vec::<String>::new());
-    for (key, account) in &record.accounts {
-        let credited = pool.total_credit(key);
-        assert!(
-            credited >= account.acknowledged,
-            "{key}: {credited} credited of {account:?}: shares are lost"
-        );
-        assert!(
-            credited <= account.submitted,
-            "{key}: {credited} credited of {account:?}: shares count twice"
-        );
-    }
+    assert_nothing_lost_nor_twice(record, pool);
     // The tip changes under shares in flight now and then. Nothing else is wrong with them.
     let stale = record.refused.get("stale-share").copied().unwrap_or(0);
     assert_eq!(record.refused.values().sum::<u64>(), stale, "{:?}", record.refused);

@@ -22,6 +22,7 @@ pub struct Peers {
 /// Sets up what is missing for the tests. Does nothing but look when all is there.
 pub fn run() -> Result<Peers> {
     components::ensure()?;
+    debian::install_missing(&debian::FOR_TESTS)?;
     let cache = Cache::open()?;
     let peers = Peers {
         bitcoin_node: bitcoin_node::ensure(&cache)?,

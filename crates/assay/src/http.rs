@@ -162,7 +162,8 @@ fn health_of(sources: &Sources) -> (bool, Value) {
     let healthy = matches!(node.state, NodeState::Ready)
         && ledger.disk_error.is_none()
         && sources.ledger.is_running()
-        && totals.chain_error.is_none();
+        && totals.chain_error.is_none()
+        && totals.clock_error.is_none();
     let body = json!({
         "status": if healthy { "ok" } else { "degraded" },
         "node": {
@@ -181,6 +182,7 @@ fn health_of(sources: &Sources) -> (bool, Value) {
         "last_block": totals.last_block,
         "working_height": totals.working_height,
         "chain_error": totals.chain_error,
+        "clock_error": totals.clock_error,
         "template_time": totals.template_time,
         "ledger": ledger,
     });

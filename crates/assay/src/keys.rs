@@ -105,6 +105,20 @@ pub fn authority(data_dir: &Path) -> Result<AuthoritySecret> {
     }
 }
 
+/// The authority's secret of a pool whose ledger is at `ledger`. A pool that has run before does not get another one: its
+/// miners know it by the first.
+pub fn authority_of_pool(data_dir: &Path, ledger: &Path) -> Result<AuthoritySecret> {
+    let path = data_dir.join(AUTHORITY_FILE);
+    anyhow::ensure!(
+        path.exists() || !ledger.exists(),
+        "{} is missing, although the pool has run here: restore it from a backup; a new one, which every miner would \
+         have to be told, makes `assay keys authority --data-dir {}`",
+        path.display(),
+        data_dir.display()
+    );
+    authority(data_dir)
+}
+
 /// Written aside and renamed, so that no half-written key is ever found.
 fn store(path: &Path, secret: &AuthoritySecret) -> std::io::Result<()> {
     let aside = path.with_extension("new");

@@ -65,7 +65,7 @@ fn serve(resolved: Resolved) -> Result<()> {
     let data_dir = &resolved.file.data_dir;
     fs::create_dir_all(data_dir)
         .with_context(|| format!("data_dir {} cannot be made", data_dir.display()))?;
-    let authority = keys::authority(data_dir)?;
+    let authority = keys::authority_of_pool(data_dir, &resolved.ledger_path)?;
     let authority_key = authority.public();
     let validity = Validity {
         lifetime_secs: u32::try_from(resolved.certificate_validity.as_secs()).unwrap_or(u32::MAX),

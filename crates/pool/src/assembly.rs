@@ -39,18 +39,27 @@ pub(crate) struct Assembly {
 }
 
 impl Assembly {
-    /// Waits for the first template. Job ids go on from `unix`, the time in seconds.
+    /// Takes leases, and waits for the first template.
     pub(crate) fn new(
         config: PoolConfig,
         shards: u16,
         parts: Parts,
         shelf: Box<dyn Shelf>,
-        unix: u32,
     ) -> Result<Self, StartError> {
         let Parts { node, ledger, stop } = parts;
         let config = Arc::new(config);
         let stats = PoolStats::new();
-        let job_ids = JobIds::starting_at(unix);
+        let mut beginnings = Vec::with_capacity(usize::from(shards));
+        let mut newest_lease = 0;
+        for shard in 0..shards {
+            let source = Source { front: config.server_id.get(), shard };
+            let last_sequence = ledger.last_sequence(source)?;
+            let lease = ledger.lease()?;
+            newest_lease = lease.get();
+            let prefixes = PrefixSpace::new(config.server_id, lease);
+            beginnings.push(Beginning { source, last_sequence, prefixes });
+        }
+        let job_ids = JobIds::of_run(newest_lease);
         let mut feed = TemplateFeed::new(
             Arc::clone(&node),
             PoolConfig::clone(&config),
@@ -59,13 +68,6 @@ impl Assembly {
             stop.clone(),
         );
         let first = feed.first()?;
-        let mut beginnings = Vec::with_capacity(usize::from(shards));
-        for shard in 0..shards {
-            let source = Source { front: config.server_id.get(), shard };
-            let last_sequence = ledger.last_sequence(source)?;
-            let prefixes = PrefixSpace::new(config.server_id, ledger.lease()?);
-            beginnings.push(Beginning { source, last_sequence, prefixes });
-        }
         let (submitter, solutions) =
             BlockSubmitter::new(Arc::clone(&node), ledger.clone(), stats.clone(), shelf);
         let follower = ChainFollower {

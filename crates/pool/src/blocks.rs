@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use bitcoin::hashes::Hash;
-use bitcoin::{BlockHash, block::Header, consensus};
+use bitcoin::{Block, BlockHash, block::Header, consensus};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use ledger::{FoundBlock, LedgerHandle, Msats};
 use node::{Node, Submitted};
@@ -142,15 +142,28 @@ impl BlockSubmitter {
             Vec::new()
         });
         for (hash, block) in blocks {
-            match self.node.submit_block(&block) {
-                Ok(outcome) => {
-                    info!(block = %hash, ?outcome, "block of an earlier run handed in");
-                    self.forget(&hash);
-                }
-                Err(error) => {
-                    error!(block = %hash, %error, "block of an earlier run not delivered; it is kept")
-                }
+            if consensus::deserialize::<Block>(&block).is_ok_and(|block| block.block_hash() == hash) {
+                self.deliver_late(&hash, &block);
+                continue;
             }
+            error!(block = %hash, "the kept block's file is damaged; it is set aside, with the ending .damaged");
+            if let Err(error) = self.shelf.set_aside(&hash) {
+                warn!(block = %hash, %error, "damaged block not set aside");
+            }
+        }
+    }
+
+    fn deliver_late(&self, hash: &BlockHash, block: &[u8]) {
+        match self.node.submit_block(block) {
+            Ok(Submitted::Rejected(reason)) => {
+                error!(block = %hash, reason, "block of an earlier run refused by the node");
+                self.forget(hash);
+            }
+            Ok(outcome) => {
+                info!(block = %hash, %outcome, "block of an earlier run handed in");
+                self.forget(hash);
+            }
+            Err(error) => error!(block = %hash, %error, "block of an earlier run not delivered; it is kept"),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::bounded;
 use engine::{Engine, EngineConfig, StatsReader};
@@ -63,7 +63,7 @@ impl Pool {
         let (node, stop) = (Arc::clone(&parts.node), parts.stop.clone());
         let shelf = Box::new(DirShelf::new(config.block_dir.as_deref())?);
         let node_patience = config.node_patience;
-        let mut assembly = Assembly::new(config, engine.shards, parts, shelf, unix_seconds())?;
+        let mut assembly = Assembly::new(config, engine.shards, parts, shelf)?;
         let engine = Engine::start(engine, |_, handle| assembly.shard(handle, Instant::now()))?;
         let Assembly { feed, follower, submitter, stats, .. } = assembly.without_shards();
         let shards = || engine.handles().to_vec();
@@ -133,9 +133,4 @@ impl Pool {
             }
         }
     }
-}
-
-fn unix_seconds() -> u32 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u32::try_from(since.as_secs()).unwrap_or(u32::MAX)
 }

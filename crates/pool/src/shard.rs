@@ -5,6 +5,7 @@ mod allowance;
 mod bases;
 mod fanout;
 mod opening;
+mod pause;
 mod prefixes;
 mod session;
 mod settlement;
@@ -33,6 +34,7 @@ use crate::update::WorkUpdate;
 use allowance::Allowance;
 use bases::Bases;
 use opening::TOO_MANY_REQUESTS;
+use pause::Pause;
 use prefixes::Prefixes;
 use session::{Mining, OpenChannel, Session};
 use settlement::Settlement;
@@ -103,6 +105,8 @@ pub(crate) struct Shard {
     started: std::time::Instant,
     /// Why no channel is open or opened at the moment.
     paused: Option<Ending>,
+    /// Whether the shard stood still a moment ago.
+    pause: Pause,
     /// Payout keys in the ledger's open epoch, as of the last tick.
     keys_in_epoch: usize,
     /// Set when the pool stops.
@@ -148,6 +152,7 @@ impl Shard {
             counts: TurnCounts::default(),
             started: parts.started,
             paused: None,
+            pause: Pause::default(),
             keys_in_epoch: 0,
             draining: None,
         }
@@ -291,6 +296,8 @@ impl Shard {
     }
 
     fn tick(&mut self, node_down: bool, conns: &mut Connections<'_, Self>) {
+        self.pause.look(self.millis(conns.now()));
+        self.forget_pause(conns);
         let stuck = self.settlement.stuck_for(conns.now());
         let paused = if node_down {
             Some(Ending::NoWork)
@@ -423,6 +430,7 @@ impl Handler for Shard {
     }
 
     fn turn_end(&mut self, conns: &mut Connections<'_, Self>) {
+        self.pause.look(self.millis(conns.now()));
         self.counts.flush_into(&self.stats, self.block_hashes);
         self.send_credits(conns);
         if let Some(drained) = &self.draining

@@ -47,7 +47,7 @@ impl VirtualPool {
         at: Moment,
     ) -> Result<Self, StartError> {
         let ticks = Ticks::new(Arc::clone(&parts.node), config.node_patience);
-        let mut assembly = Assembly::new(config, engine.shards, parts, shelf, at.unix)?;
+        let mut assembly = Assembly::new(config, engine.shards, parts, shelf)?;
         let mut shards = Vec::new();
         for index in 0..engine.shards {
             let seed = seed.wrapping_add(u64::from(index));

@@ -34,6 +34,8 @@ struct Inner {
     last_block: Mutex<Option<BlockReport>>,
     /// Why the chain cannot be followed at the moment.
     chain_error: Mutex<Option<String>>,
+    /// What is wrong with this machine's clock.
+    clock_error: Mutex<Option<String>>,
     /// Something happened that only a new start can mend.
     failed: AtomicBool,
 }
@@ -74,6 +76,8 @@ pub struct PoolTotals {
     pub last_block: Option<BlockReport>,
     /// Why blocks cannot be followed on the chain at the moment; `None` if they can.
     pub chain_error: Option<String>,
+    /// What is wrong with this machine's clock; `None` if it agrees with the node's.
+    pub clock_error: Option<String>,
 }
 
 /// Why a channel ended.
@@ -222,6 +226,7 @@ impl PoolStats {
                 height: AtomicI64::new(0),
                 last_block: Mutex::new(None),
                 chain_error: Mutex::new(None),
+                clock_error: Mutex::new(None),
                 failed: AtomicBool::new(false),
             }),
         }
@@ -247,6 +252,7 @@ impl PoolStats {
             template_time: inner.template_time.load(Ordering::Relaxed),
             last_block: inner.last_block.lock().ok().and_then(|block| block.clone()),
             chain_error: inner.chain_error.lock().ok().and_then(|error| error.clone()),
+            clock_error: inner.clock_error.lock().ok().and_then(|error| error.clone()),
         }
     }
 
@@ -257,10 +263,12 @@ impl PoolStats {
 
     /// Returns whether this is news.
     pub(crate) fn set_chain_error(&self, error: Option<String>) -> bool {
-        let Ok(mut current) = self.inner.chain_error.lock() else { return false };
-        let news = *current != error;
-        *current = error;
-        news
+        set(&self.inner.chain_error, error)
+    }
+
+    /// Returns whether this is news.
+    pub(crate) fn set_clock_error(&self, error: Option<String>) -> bool {
+        set(&self.inner.clock_error, error)
     }
 
     /// The process cannot go on; see [`crate::Pool::is_healthy`].
@@ -317,6 +325,14 @@ impl PoolStats {
         self.inner.template_time.store(unix_now, Ordering::Relaxed);
         self.inner.height.store(i64::from(height), Ordering::Relaxed);
     }
+}
+
+/// Returns whether this is news.
+fn set(place: &Mutex<Option<String>>, text: Option<String>) -> bool {
+    let Ok(mut current) = place.lock() else { return false };
+    let news = *current != text;
+    *current = text;
+    news
 }
 
 fn sum(counters: &IntCounterVec) -> u64 {

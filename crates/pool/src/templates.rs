@@ -13,17 +13,23 @@ use crate::shard::Command;
 use crate::stats::PoolStats;
 use crate::update::{Basis, UpdateError, WorkUpdate};
 
+/// Seconds between two clocks that are no error: a chain may run two hours ahead of the time.
+const CLOCK_LEEWAY: u64 = 2 * 3600 + 600;
+
 /// How long to wait after a template that no job could be made of.
 const BAD_TEMPLATE_PAUSE: Duration = Duration::from_secs(1);
 
 /// The one source of job ids of a process, for the template thread and all shards; asked a few times a second at most.
-/// It starts at the unix time, so that a restarted pool does not repeat the ids of its past.
+/// It starts where no run before it came near, so that a restarted pool does not repeat the ids of its past, whatever its
+/// clock says.
 #[derive(Clone)]
 pub(crate) struct JobIds(Arc<Mutex<work::JobIds>>);
 
 impl JobIds {
-    pub(crate) fn starting_at(first: u32) -> Self {
-        Self(Arc::new(Mutex::new(work::JobIds::starting_at(first))))
+    /// For the run that took this lease, as no other did. By the golden ratio, so that the beginnings of any number of
+    /// runs lie about as far from each other as that number allows: of a thousand, a million ids at least.
+    pub(crate) fn of_run(lease: u32) -> Self {
+        Self(Arc::new(Mutex::new(work::JobIds::starting_at(lease.wrapping_mul(0x9e37_79b1)))))
     }
 
     /// An id that no job of this process had (MP-86). No job is old enough to be still in use when the numbers come
@@ -127,7 +133,14 @@ impl TemplateFeed {
         let same_work = self.current.as_ref().is_some_and(|before| basis.same_work(before));
         let new_block = !self.current.as_ref().is_some_and(|before| basis.same_tip(before));
         let update = WorkUpdate::new(Arc::clone(&basis), job_id, min_ntime, new_block)?;
-        self.stats.template(unix_seconds(), height);
+        let now = unix_seconds();
+        self.stats.template(now, height);
+        let clock_error = clock_error(now, basis.template.cur_time);
+        if self.stats.set_clock_error(clock_error.clone())
+            && let Some(error) = clock_error
+        {
+            warn!("{error}");
+        }
         self.current = Some(basis);
         if same_work {
             return Ok(None);
@@ -139,6 +152,47 @@ impl TemplateFeed {
     }
 }
 
+/// What is wrong if the clocks of this machine and of the node, in seconds of unix time, are too far apart. The node's is
+/// never behind the chain, which tells a clock that was not set yet even on the node's own machine.
+fn clock_error(ours: u64, nodes: u32) -> Option<String> {
+    let nodes = u64::from(nodes);
+    let hours = ours.abs_diff(nodes) / 3600;
+    let side = if ours > nodes { "ahead of" } else { "behind" };
+    (ours.abs_diff(nodes) > CLOCK_LEEWAY).then(|| {
+        format!(
+            "this machine's clock is {hours} hours {side} the node's: set both right; until then devices \
+             may refuse the pool's certificate"
+        )
+    })
+}
+
 fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clocks_that_are_far_apart_are_told() {
+        let now = 1_700_000_000;
+        for near in [now - 7200, now, now + 7200] {
+            assert_eq!(clock_error(near.into(), now), None);
+        }
+        let told = clock_error((now - 36_000).into(), now).unwrap();
+        assert!(told.contains("10 hours behind the node's"), "{told}");
+        let told = clock_error((now + 36_000).into(), now).unwrap();
+        assert!(told.contains("10 hours ahead of the node's"), "{told}");
+    }
+
+    #[test]
+    fn runs_do_not_repeat_job_ids() {
+        // Three leases a run, as with two shards and a spare each.
+        let mut beginnings: Vec<u32> =
+            (1..3000).step_by(3).map(|lease| JobIds::of_run(lease).next()).collect();
+        beginnings.sort_unstable();
+        let nearest = beginnings.windows(2).map(|two| two[1] - two[0]).min().unwrap();
+        assert!(nearest > 1_000_000, "{nearest}");
+    }
 }

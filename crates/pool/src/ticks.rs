@@ -14,9 +14,6 @@ use crate::shard::Command;
 /// How often shards are told that time passes.
 pub(crate) const TICK: Duration = Duration::from_secs(1);
 
-/// Between two ticks when the process was stopped, or its machine, and not just busy.
-const STOPPED: Duration = Duration::from_secs(3);
-
 /// Tells shards the time, and whether the node has been down for too long.
 pub(crate) struct Ticks {
     node: Arc<dyn Node>,
@@ -35,13 +32,8 @@ impl Ticks {
         stop: Stop,
     ) -> std::io::Result<JoinHandle<()>> {
         std::thread::Builder::new().name("ticks".to_owned()).spawn(move || {
-            let mut last = Instant::now();
             while !stop.wait(TICK) {
-                let now = Instant::now();
-                // What devices sent while the pool stood still is read first: their silence was the pool's.
-                if now.duration_since(std::mem::replace(&mut last, now)) < STOPPED {
-                    self.step(&shards, now);
-                }
+                self.step(&shards, Instant::now());
             }
         })
     }

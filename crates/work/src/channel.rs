@@ -441,6 +441,12 @@ impl Channel {
         self.moved_from(before)
     }
 
+    /// Has vardiff measure anew from now on: the server stood still, and what it heard and did not hear meanwhile says
+    /// nothing about the miner.
+    pub fn restart_measuring(&mut self, now_millis: u64) {
+        self.vardiff.restart(now_millis);
+    }
+
     /// Ends the batch of accepted shares (MP-129). Taken when their credits are handed to the ledger,
     /// sent when the ledger has them on disk; and before the channel is closed (MP-69, MP-133).
     pub fn take_ack(&mut self) -> Option<Ack> {

@@ -135,6 +135,11 @@ impl Vardiff {
         }
     }
 
+    /// Begins to measure anew: what was heard and not heard before says nothing about the miner.
+    pub fn restart(&mut self, now: u64) {
+        self.go(self.rung.into(), self.rung, now);
+    }
+
     /// Goes to another rung if the rate asks for it, at most to `easiest`. Tells whether it did.
     pub fn adjust(&mut self, shares_per_minute: u32, easiest: impl FnOnce() -> u8, now: u64) -> bool {
         let ticks_since = |then| ticks_between(then, now, shares_per_minute);

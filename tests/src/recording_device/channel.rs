@@ -125,6 +125,11 @@ impl Channel {
         self.target = target;
     }
 
+    /// Expected hashes of a share at that target.
+    pub fn share_hashes(&self) -> u128 {
+        Target::from_le_bytes(self.target).expected_hashes()
+    }
+
     /// A job with the merkle root in it.
     pub fn new_standard_job(&mut self, job: &NewMiningJob) {
         self.new_job(

@@ -34,7 +34,7 @@ pub fn ensure(cache: &Cache) -> Result<PathBuf> {
         return Ok(node);
     }
     // A cached node fails to start where its shared libraries are missing; then the packages are all it takes.
-    debian::install_missing()?;
+    debian::install_missing(&debian::FOR_BITCOIN_NODE)?;
     if works(&installed) {
         return Ok(node);
     }

@@ -1,11 +1,14 @@
-//! Debian packages for building and running `bitcoin-node`.
+//! Debian packages: for building and running `bitcoin-node`, and for the tests.
 
 use crate::step::{output, run, say, succeeds};
 use anyhow::{Result, bail};
 use std::process::{Command, Stdio};
 
+/// What the tests of faults need: clocks that are set under a running program.
+pub const FOR_TESTS: [&str; 1] = ["faketime"];
+
 /// What Bitcoin Core's build with IPC and without wallet needs.
-const PACKAGES: [&str; 9] = [
+pub const FOR_BITCOIN_NODE: [&str; 9] = [
     "cmake",
     "ninja-build",
     "g++",
@@ -18,8 +21,8 @@ const PACKAGES: [&str; 9] = [
 ];
 
 /// Installs the packages that are missing, when this user may; otherwise the error names them.
-pub fn install_missing() -> Result<()> {
-    let missing = missing_packages()?;
+pub fn install_missing(packages: &[&'static str]) -> Result<()> {
+    let missing = missing_packages(packages)?;
     if missing.is_empty() {
         return Ok(());
     }
@@ -33,23 +36,23 @@ pub fn install_missing() -> Result<()> {
     run(apt_get(prefix).args(["install", "--yes", "--no-install-recommends"]).args(&missing), &remedy)
 }
 
-fn missing_packages() -> Result<Vec<&'static str>> {
+fn missing_packages(packages: &[&'static str]) -> Result<Vec<&'static str>> {
     // dpkg-query fails when it does not know one of the names, but lists the others all the same.
     let query = Command::new("dpkg-query")
         .args(["--show", "--showformat=${Package} ${db:Status-Status}\\n"])
-        .args(PACKAGES)
+        .args(packages)
         .stderr(Stdio::null())
         .output();
     let Ok(query) = query else {
-        bail!("this is not a Debian system; install what it calls {}", PACKAGES.join(", "));
+        bail!("this is not a Debian system; install what it calls {}", packages.join(", "));
     };
-    Ok(missing_from(&String::from_utf8_lossy(&query.stdout)))
+    Ok(missing_from(packages, &String::from_utf8_lossy(&query.stdout)))
 }
 
-fn missing_from(listing: &str) -> Vec<&'static str> {
+fn missing_from(packages: &[&'static str], listing: &str) -> Vec<&'static str> {
     let installed: Vec<&str> =
         listing.lines().filter_map(|line| line.strip_suffix(" installed")).map(str::trim).collect();
-    PACKAGES.into_iter().filter(|package| !installed.contains(package)).collect()
+    packages.iter().copied().filter(|package| !installed.contains(package)).collect()
 }
 
 /// The words that go before a command to run it as root: none for root itself, `None` if this user cannot.
@@ -80,10 +83,10 @@ mod tests {
         let listing = "cmake installed\nninja-build not-installed\ng++ installed\npkg-config config-files\n\
                        libboost-dev installed\nlibevent-dev installed\nlibcapnp-dev half-configured\n";
         assert_eq!(
-            missing_from(listing),
+            missing_from(&FOR_BITCOIN_NODE, listing),
             ["ninja-build", "pkg-config", "capnproto", "libcapnp-dev", "libsqlite3-dev"]
         );
-        assert_eq!(missing_from(""), PACKAGES);
+        assert_eq!(missing_from(&FOR_BITCOIN_NODE, ""), FOR_BITCOIN_NODE);
     }
 
     #[test]

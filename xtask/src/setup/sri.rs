@@ -31,7 +31,7 @@ pub fn ensure(cache: &Cache, role: &Role) -> Result<PathBuf> {
         return Ok(program);
     }
     if *capnp && !succeeds(Command::new("capnp").arg("--version")) {
-        debian::install_missing()?;
+        debian::install_missing(&debian::FOR_BITCOIN_NODE)?;
     }
     let log = cache.fresh_log(&name)?;
     let build = cache.build_dir(&name)?;

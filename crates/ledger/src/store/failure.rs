@@ -5,7 +5,7 @@ use crate::{
     journal::{BrokenChain, DecodeError},
     state::Inconsistent,
 };
-use rusqlite::ErrorCode;
+use rusqlite::{ErrorCode, ffi::SQLITE_IOERR_SHMSIZE};
 use std::{io, path::PathBuf};
 use thiserror::Error;
 
@@ -45,8 +45,38 @@ pub enum StoreError {
         /// The newest schema known here.
         known: i64,
     },
+    /// There was a ledger.
+    #[error(
+        "{path} is missing, empty or overwritten, although a ledger was kept here: bring it back together with its -wal file, or restore a backup; to begin new books on purpose, move {path}.lock and {path}-wal away"
+    )]
+    Gone {
+        /// The ledger.
+        path: PathBuf,
+    },
+    /// The end of the journal, which lies in SQLite's log, is not what was written.
+    #[error(
+        "{path} is damaged at byte {offset}, and at least {lost} commits that were acknowledged lie behind it: restore the file; to go on without what cannot be read, run `truncate --size={offset} {path}`, and the miners lose it"
+    )]
+    DamagedLog {
+        /// The log.
+        path: PathBuf,
+        /// Where the damage begins.
+        offset: u64,
+        /// Commits that can be seen behind it.
+        lost: u64,
+    },
+    /// A page of the file is not what was written.
+    #[error(
+        "the ledger's file is damaged, as it showed while {doing} ({source}): run `assay ledger verify` to see how far, and restore a backup"
+    )]
+    Damaged {
+        /// What was tried.
+        doing: &'static str,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
     /// A file could not be opened.
-    #[error("cannot open {path}: {source}")]
+    #[error("cannot open {path}: {source}; it and its directory must be there and writable")]
     Open {
         /// The file.
         path: PathBuf,
@@ -106,7 +136,12 @@ impl StoreError {
     pub(super) fn sqlite(doing: &'static str) -> impl Fn(rusqlite::Error) -> StoreError {
         move |source| match source.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => StoreError::Full { doing },
+            // The file that connections share beside the log is the first that a full disk keeps from growing.
+            _ if source.sqlite_error().is_some_and(|error| error.extended_code == SQLITE_IOERR_SHMSIZE) => {
+                StoreError::Full { doing }
+            }
             Some(ErrorCode::ReadOnly) => StoreError::ReadOnly { doing },
+            Some(ErrorCode::DatabaseCorrupt) => StoreError::Damaged { doing, source },
             _ => StoreError::Sqlite { doing, source },
         }
     }

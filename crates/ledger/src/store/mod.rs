@@ -7,10 +7,11 @@
 //! the journal and touches nothing else, and opening replays a short tail, however long the journal is.
 
 mod failure;
-mod lock;
+pub(crate) mod lock;
 pub(crate) mod read;
 mod schema;
 mod sqlite;
+pub(crate) mod wal;
 
 #[cfg(test)]
 pub(crate) mod tests;

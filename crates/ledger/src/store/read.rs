@@ -1,6 +1,6 @@
 //! Reading rows back, and refusing those that were never written.
 
-use super::{StoreError, schema};
+use super::{StoreError, lock, schema};
 use crate::{
     Block, BlockHash, BlockStatus, Epoch, EpochInfo, EpochState, Msats, Params, Payment, Source, Tables,
     Totals,
@@ -21,7 +21,8 @@ pub(crate) struct ReadOnly {
 impl ReadOnly {
     /// Opens a ledger that another process may be writing, or was.
     pub(crate) fn open(path: &Path) -> Result<ReadOnly, StoreError> {
-        if !path.exists() {
+        // SQLite would delete the log of an empty file.
+        if !lock::is_long(path) {
             return Err(StoreError::Missing { path: path.into() });
         }
         let doing = StoreError::sqlite("opening the ledger for reading");

@@ -1,6 +1,10 @@
 //! The store on one machine: SQLite with a write-ahead log, synced at every commit.
 
-use super::{Fold, Group, Recovered, Store, StoreError, lock::Lock, read, schema};
+use super::{
+    Fold, Group, Recovered, Store, StoreError,
+    lock::{self, Lock},
+    read, schema, wal,
+};
 use crate::{
     Block, Epoch,
     journal::{Head, Row},
@@ -21,19 +25,21 @@ pub struct SqliteStore {
     db: Connection,
     /// Set by a failed commit: what the connection believes may differ from what is on the disk.
     failed: bool,
-    _lock: Lock,
+    lock: Lock,
 }
 
 impl SqliteStore {
     /// Opens or creates the ledger at `path`, for this process alone.
     ///
     /// # Errors
-    /// When another process has it, or it is no ledger, or was written by a newer program.
+    /// When another process has it, or it is no ledger, or was written by a newer program, or is not what was left
+    /// there.
     pub fn open(path: impl AsRef<Path>) -> Result<SqliteStore, StoreError> {
         let path = path.as_ref().to_path_buf();
         let lock = Lock::take(&path)?;
+        wal::check(&path)?;
         let db = connect(&path)?;
-        Ok(SqliteStore { path, db, failed: false, _lock: lock })
+        Ok(SqliteStore { path, db, failed: false, lock })
     }
 
     /// For tests that make the disk seem full.
@@ -50,11 +56,21 @@ impl SqliteStore {
 }
 
 fn connect(path: &Path) -> Result<Connection, StoreError> {
+    let gone = || StoreError::Gone { path: path.into() };
+    // Before SQLite looks: of an empty file it takes the log to be left over, and deletes it.
+    if !lock::is_long(path) && lock::was_kept(path) {
+        return Err(gone());
+    }
     let doing = StoreError::sqlite("opening the ledger");
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut db = Connection::open_with_flags(path, flags).map_err(&doing)?;
-    let found = schema::look(&db, path)?;
+    let found = match schema::look(&db, path) {
+        Ok(schema::Found::Empty) | Err(StoreError::NotALedger { .. }) if lock::was_kept(path) => {
+            return Err(gone());
+        }
+        found => found?,
+    };
     // Readers never hold up a writer with a log, but a reader that is recovering one does for a moment.
     db.busy_timeout(std::time::Duration::from_secs(10)).map_err(&doing)?;
     db.pragma_update(None, "journal_mode", "WAL").map_err(&doing)?;
@@ -82,6 +98,7 @@ impl Store for SqliteStore {
         if transaction.query_row(empty, [], |_| Ok(())).optional().map_err(&doing)?.is_none() {
             return Ok(None);
         }
+        self.lock.mark();
         let (folded, tables) = read::tables(&transaction)?;
         let at_fold = read::row(&transaction, folded.sequence)?;
         if at_fold.is_none_or(|row| row.hash != folded.hash) {
@@ -101,6 +118,9 @@ impl Store for SqliteStore {
     fn commit(&mut self, group: &Group<'_>) -> Result<(), StoreError> {
         let result = commit(&mut self.db, group);
         self.failed |= result.is_err();
+        if result.is_ok() {
+            self.lock.mark();
+        }
         result
     }
 }

@@ -1,6 +1,6 @@
 //! The SQLite store by itself: creation, recovery, refusal.
 
-use super::{Changes, Fold, Group, SqliteStore, Store, StoreError};
+use super::{Changes, Fold, Group, SqliteStore, Store, StoreError, lock};
 use crate::{
     Batch, Event, Params, State,
     journal::{Head, Row},
@@ -80,6 +80,65 @@ fn files_that_are_no_ledger_are_left_alone() {
     let nowhere = dir.path().join("no/such/directory/ledger.sqlite");
     let error = SqliteStore::open(nowhere).unwrap_err().to_string();
     assert!(error.contains("cannot open") && error.contains("no/such/directory"), "{error}");
+}
+
+/// A ledger that is gone is missed, not begun anew; and what is left of it stays.
+#[test]
+fn a_ledger_that_is_gone_is_not_replaced() {
+    #[track_caller]
+    fn case(lose: impl Fn(&Path), log_stays: bool) {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, copy) = (dir.path().join("ledger.sqlite"), dir.path().join("copy.sqlite"));
+        let store = SqliteStore::open(&path).unwrap();
+        drop(store);
+        // Before its first commit there is nothing to miss.
+        std::fs::remove_file(&path).unwrap();
+        write(&path, 3, 3);
+        // As a process that died leaves it, with its log.
+        let _running = SqliteStore::open(&path).unwrap();
+        Connection::open(&path).unwrap().execute_batch("CREATE TABLE t (x)").unwrap();
+        for ending in ["", "-wal", ".lock"] {
+            std::fs::copy(lock::beside(&path, ending), lock::beside(&copy, ending)).unwrap();
+        }
+        let log = std::fs::read(lock::beside(&copy, "-wal")).unwrap();
+        assert!(!log.is_empty());
+        lose(&copy);
+        let error = crate::Ledger::open(&copy, Params::default()).unwrap_err().to_string();
+        assert!(error.contains("restore a backup"), "{error}");
+        crate::verify(&copy).unwrap_err();
+        assert!(
+            !log_stays || std::fs::read(lock::beside(&copy, "-wal")).unwrap() == log,
+            "the log was touched"
+        );
+        for ending in ["-wal", ".lock"] {
+            // SQLite writes a whole log back when it closes a file that it could open.
+            let _ = std::fs::remove_file(lock::beside(&copy, ending));
+        }
+        if lock::is_long(&copy) {
+            std::fs::remove_file(&copy).unwrap();
+        }
+        crate::Ledger::open(&copy, Params::default()).unwrap();
+    }
+    case(|path| std::fs::write(path, "").unwrap(), true);
+    case(|path| std::fs::remove_file(path).unwrap(), true);
+    case(|path| std::fs::write(path, "rubbish".repeat(1000)).unwrap(), false);
+}
+
+#[test]
+fn a_damaged_file_is_named_as_such() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ledger.sqlite");
+    write(&path, 3, 3);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let page = 4096;
+    bytes[page..].fill(0x5a);
+    std::fs::write(&path, &bytes).unwrap();
+    let error = crate::Ledger::open(&path, Params::default()).unwrap_err().to_string();
+    assert!(error.contains("damaged") && error.contains("restore a backup"), "{error}");
+    // Cut off.
+    std::fs::write(&path, &bytes[..page]).unwrap();
+    let error = crate::Ledger::open(&path, Params::default()).unwrap_err().to_string();
+    assert!(error.contains("damaged") && error.contains("restore a backup"), "{error}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ mod tests;
 use crate::{
     Epoch, Event, State, StoreError,
     journal::{Decoder, Head, Row},
-    store::{ReadOnly, read},
+    store::{ReadOnly, lock, read, wal},
 };
 use compare::compare_tables;
 pub use report::{Fault, Report};
@@ -35,6 +35,12 @@ pub fn verify(path: impl AsRef<Path>) -> Result<Report, StoreError> {
     let mut store = ReadOnly::open(path.as_ref())?;
     let snapshot = store.snapshot()?;
     let mut audit = Audit::new(&snapshot)?;
+    // While somebody writes it, its end is never whole.
+    if !lock::is_taken(path.as_ref())
+        && let Err(error) = wal::check(path.as_ref())
+    {
+        audit.report.fault("file", error);
+    }
     read::each_row(&snapshot, |row| audit.take(&row))?;
     audit.finish()
 }

@@ -39,6 +39,8 @@ use work::Ehash;
 
 /// Requests in one group: bounds what a failing disk makes shards send again, and the time of one transaction.
 const GROUP_MAX: usize = 1024;
+/// Longest commit that is not told to operators as a disk that does not answer.
+const HANGING: Duration = Duration::from_secs(5);
 /// How long the queue must be empty before the tables are brought up to date.
 const IDLE: Duration = Duration::from_millis(200);
 
@@ -187,6 +189,8 @@ impl Drop for Ledger {
 struct Running {
     summary: Arc<Mutex<Summary>>,
     flag: Arc<AtomicBool>,
+    /// Since when a commit is under way.
+    committing: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Running {
@@ -200,7 +204,13 @@ impl Running {
 
     fn summary(&self) -> Summary {
         let running = self.is_running();
-        Summary { running, ..lock(&self.summary).clone() }
+        let mut summary = Summary { running, ..lock(&self.summary).clone() };
+        let committing = self.committing.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(taken) = committing.map(|since| since.elapsed()).filter(|taken| *taken > HANGING) {
+            let text = format!("the disk does not answer: a commit has taken {} s so far", taken.as_secs());
+            summary.disk_error.get_or_insert(text);
+        }
+        summary
     }
 }
 
@@ -229,6 +239,7 @@ struct Writer<S> {
     options: Options,
     queue: Receiver<Request>,
     summary: Arc<Mutex<Summary>>,
+    committing: Arc<Mutex<Option<Instant>>>,
     last_commit: Option<Instant>,
 }
 
@@ -256,11 +267,13 @@ impl<S: Store> Writer<S> {
             epoch = books.state.open_epoch().get(),
             "books recovered"
         );
-        let running = Running { summary: Arc::new(Mutex::new(Summary::of(&books))), flag: Arc::default() };
+        let summary = Arc::new(Mutex::new(Summary::of(&books)));
+        let running = Running { summary, flag: Arc::default(), committing: Arc::default() };
         running.flag.store(true, Ordering::Release);
         let (requests, queue) = bounded(options.queue.max(1));
-        let summary = Arc::clone(&running.summary);
-        let writer = Self { store, books: Some(books), options, queue, summary, last_commit: None };
+        let (summary, committing) = (Arc::clone(&running.summary), Arc::clone(&running.committing));
+        let writer =
+            Self { store, books: Some(books), options, queue, summary, committing, last_commit: None };
         Ok((writer, running, requests))
     }
 
@@ -334,7 +347,10 @@ impl<S: Store> Writer<S> {
         if !rows.is_empty() {
             self.last_commit = Some(now);
         }
-        if let Err(error) = books.commit(&mut self.store, &rows, fold) {
+        self.committing(Some(Instant::now()));
+        let committed = books.commit(&mut self.store, &rows, fold);
+        self.committing(None);
+        if let Err(error) = committed {
             let error = self.note_failure(error);
             for answer in answers {
                 answer.fail(LedgerError::Disk(Arc::clone(&error)));
@@ -348,6 +364,11 @@ impl<S: Store> Writer<S> {
         }
         self.books = Some(books);
         stop
+    }
+
+    /// Shows since when a commit is under way.
+    fn committing(&self, since: Option<Instant>) {
+        *self.committing.lock().unwrap_or_else(PoisonError::into_inner) = since;
     }
 
     fn fold_if_behind(&mut self) {

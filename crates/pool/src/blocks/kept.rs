@@ -1,11 +1,12 @@
 //! Found blocks on disk, from the moment they are found until the node has judged them: a pool that is killed while its
 //! node is away loses no block.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use bitcoin::BlockHash;
+use tracing::warn;
 
 /// Ending of a kept block's file; its name is the block's hash, its content the block as the node takes it.
 const ENDING: &str = "block";
@@ -28,10 +29,18 @@ pub trait Shelf: Send + Sync {
     /// When it cannot be removed; it is no error that it is not there.
     fn forget(&self, hash: &BlockHash) -> io::Result<()>;
 
-    /// Blocks that the node has not judged yet, in no order.
+    /// What is kept under this hash is no block of that hash: puts it out of the way, for a person to look at.
     ///
     /// # Errors
-    /// When they cannot be read.
+    /// When it cannot be moved.
+    fn set_aside(&self, hash: &BlockHash) -> io::Result<()> {
+        self.forget(hash)
+    }
+
+    /// Blocks that the node has not judged yet, in no order. One that cannot be read is left out, and left there.
+    ///
+    /// # Errors
+    /// When they cannot be listed.
     fn all(&self) -> io::Result<Vec<(BlockHash, Vec<u8>)>>;
 }
 
@@ -62,7 +71,10 @@ impl Shelf for DirShelf {
             return Err(io::Error::other(format!("{MOST} blocks wait there already")));
         }
         let aside = path.with_extension("new");
-        fs::write(&aside, block)?;
+        let mut file = File::create(&aside)?;
+        file.write_all(block)?;
+        // Else a power cut may leave the name and not the block.
+        file.sync_all()?;
         fs::rename(aside, path)
     }
 
@@ -73,6 +85,10 @@ impl Shelf for DirShelf {
         }
     }
 
+    fn set_aside(&self, hash: &BlockHash) -> io::Result<()> {
+        self.path(hash).map_or(Ok(()), |path| fs::rename(&path, path.with_extension("damaged")))
+    }
+
     fn all(&self) -> io::Result<Vec<(BlockHash, Vec<u8>)>> {
         let Some(dir) = &self.dir else { return Ok(Vec::new()) };
         let mut blocks = Vec::new();
@@ -80,7 +96,10 @@ impl Shelf for DirShelf {
             let path = entry?.path();
             let hash = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
             if let (Some(hash), true) = (hash, path.extension().is_some_and(|ending| ending == ENDING)) {
-                blocks.push((hash, fs::read(&path)?));
+                match fs::read(&path) {
+                    Ok(block) => blocks.push((hash, block)),
+                    Err(error) => warn!(file = %path.display(), %error, "kept block cannot be read"),
+                }
             }
         }
         Ok(blocks)
@@ -113,6 +132,12 @@ mod tests {
         after_a_restart.forget(&hashes[0]).unwrap();
         after_a_restart.forget(&hashes[0]).unwrap();
         assert_eq!(after_a_restart.all().unwrap().len(), 1);
+        // One that cannot be read does not hide the others.
+        fs::create_dir(dir.join(hashes[0].to_string()).with_extension(ENDING)).unwrap();
+        assert_eq!(after_a_restart.all().unwrap().len(), 1);
+        after_a_restart.set_aside(&hashes[1]).unwrap();
+        assert!(after_a_restart.all().unwrap().is_empty());
+        assert!(dir.join(hashes[1].to_string()).with_extension("damaged").is_file());
     }
 
     #[test]

@@ -37,6 +37,19 @@ impl Shard {
         send_to_channel(channel, &self.current, true, link);
     }
 
+    /// After the shard stood still and has read what was sent meanwhile: every channel is measured anew.
+    pub(super) fn forget_pause(&mut self, conns: &mut Connections<'_, Self>) {
+        let now = self.millis(conns.now());
+        if self.pause.is_over(now) {
+            conns.for_each(|session, _| {
+                let Session::Mining(mining) = session else { return };
+                for channel in mining.channels_mut() {
+                    channel.work.restart_measuring(now);
+                }
+            });
+        }
+    }
+
     /// Vardiff, once a second. A channel whose target changed gets a fresh job, since the new target holds for jobs
     /// sent after it (MP-142, MP-146).
     pub(super) fn adjust_channels(&mut self, conns: &mut Connections<'_, Self>) {
@@ -64,6 +77,9 @@ impl Shard {
 
     /// Lets vardiff look at one channel; returns whether its target changed.
     pub(super) fn adjust(&mut self, channel: &mut OpenChannel, link: &mut Link<'_>, now: u64) -> bool {
+        if self.pause.is_forgotten_later() {
+            return false;
+        }
         let Some(target) = channel.work.adjust(now) else { return false };
         // What it sends until the new target has taken effect is not its fault.
         channel.shares.refill();

@@ -304,3 +304,25 @@ fn a_miner_that_ignores_its_targets_is_a_flood_soon() {
     }
     assert_eq!(empties_bucket(0.0, 99.0, 0, false), None, "below 500 times the wished rate it is no danger");
 }
+
+/// A server that stood still heard nothing, and then some of what was sent: neither says anything.
+#[test]
+fn a_pause_of_the_server_is_forgotten() {
+    let mut steady = Vardiff::new(10, 5000, 0);
+    for share in 1..=20 {
+        steady.record(10, SPM, share * 5000);
+        assert!(!steady.adjust(SPM, || EASIEST, share * 5000));
+    }
+    // Ten minutes later come three shares; the others were for a tip that is gone.
+    let back = 20 * 5000 + 600_000;
+    (0..3).for_each(|_| steady.record(10, SPM, back));
+    let mut forgetful = Vardiff { ..steady };
+    assert!(steady.adjust(SPM, || EASIEST, back + 2000), "so it would be eased");
+    forgetful.restart(back + 2000);
+    for share in 1..=20 {
+        let now = back + 2000 + share * 5000;
+        assert!(!forgetful.adjust(SPM, || EASIEST, now));
+        forgetful.record(10, SPM, now);
+    }
+    assert_eq!(forgetful.rung(), 10);
+}
