@@ -103,9 +103,6 @@ struct Throughput {
     /// Shares a second over all channels, each in a packet of its own [default: as fast as the pool answers].
     #[arg(long, value_name = "N")]
     rate: Option<u64>,
-    /// At a rate, look at sockets no more often than this: less client time a share, times of answers that much longer.
-    #[arg(long, value_name = "MICROSECONDS", default_value_t = 0)]
-    beat: u64,
 }
 
 #[derive(Args)]
@@ -245,7 +242,6 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
             prepare_threads,
             window,
             rate,
-            beat,
         }) => {
             let (fleet, json) = clients.fleet();
             let defaults = ThroughputPlan::default();
@@ -256,7 +252,6 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
                 prepare_threads: prepare_threads.unwrap_or(defaults.prepare_threads),
                 window,
                 rate,
-                beat: Duration::from_micros(beat),
             };
             show(::swarm::throughput(&fleet, &plan, &stopped), json)
         }

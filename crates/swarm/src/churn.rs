@@ -16,8 +16,6 @@ use crate::{Stopped, SwarmError};
 const SETTLE: Duration = Duration::from_secs(3);
 /// Unanswered shares of a channel: more than any pool acknowledges at once.
 const WINDOW: u32 = 1024;
-/// Latency is not the question here, and the processor is the pool's.
-const BEAT: Duration = Duration::from_millis(1);
 /// Growth that is no growth: an allocator's, and that of a table of connections.
 const FLOOR_BYTES: u64 = 1 << 20;
 const FLOOR_DESCRIPTORS: u64 = 16;
@@ -90,7 +88,6 @@ fn order(fleet: &Fleet, plan: &ChurnPlan, worker: usize, started: Instant) -> Ru
         window: WINDOW,
         millirate: Some(plan.rate.saturating_mul(1000) / threads),
         endless: true,
-        beat: BEAT,
         turnover: Some(TurnoverOrder {
             slots: (plan.transient + fleet.threads - 1 - worker) / fleet.threads,
             millirate: plan.reconnects.saturating_mul(1000) / threads,

@@ -121,7 +121,6 @@ fn measure(
         window: WINDOW,
         millirate: Some(plan.rate.saturating_mul(1000) / fleet.threads as u64),
         endless: true,
-        beat: Duration::ZERO,
         turnover: None,
     };
     crowd.order(|_| Order::Run(order.clone()))?;

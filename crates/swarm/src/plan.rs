@@ -134,9 +134,6 @@ pub struct ThroughputPlan {
     pub window: Option<u32>,
     /// Shares a second, over all channels, each in a write of its own; none: as fast as the pool answers.
     pub rate: Option<u64>,
-    /// In a run at a rate, sockets are looked at no more often than this. What comes in between is taken together,
-    /// which takes less of a processor that the pool may need, and is seen that much later.
-    pub beat: Duration,
 }
 
 impl Default for ThroughputPlan {
@@ -148,7 +145,6 @@ impl Default for ThroughputPlan {
             prepare_threads: std::thread::available_parallelism().map_or(1, usize::from),
             window: None,
             rate: None,
-            beat: Duration::ZERO,
         }
     }
 }
@@ -174,10 +170,6 @@ impl ThroughputPlan {
         wanted.min(MAX_SHARES)
     }
 
-    pub(crate) fn beat(&self) -> Duration {
-        self.rate.map_or(Duration::ZERO, |_| self.beat)
-    }
-
     /// The window of each of so many channels.
     pub(crate) fn window_of(&self, channels: usize) -> u32 {
         let shared = (OUTSTANDING / channels.max(1)).max(LEAST_WINDOW);
@@ -195,7 +187,6 @@ impl ThroughputPlan {
         range("--shares", self.shares.unwrap_or(1), 1, MAX_SHARES)?;
         range("--window", self.window.unwrap_or(1).into(), 1, MAX_WINDOW.into())?;
         range("--rate", self.rate.unwrap_or(1), 1, 10_000_000)?;
-        range("--beat", u64::try_from(self.beat.as_micros()).unwrap_or(u64::MAX), 0, 1_000_000)?;
         range("--prepare-threads", self.prepare_threads as u64, 1, 256)?;
         range("--seconds", self.run.as_secs(), 1, 86_400)?;
         range("--prepare-seconds", self.prepare.as_secs(), 1, 3600)

@@ -140,8 +140,6 @@ pub struct ThroughputReport {
     pub window: u32,
     /// Shares a second that were to be sent; none: as many as possible.
     pub rate: Option<u64>,
-    /// Sockets were looked at no more often than this, which times of answers may include.
-    pub beat_us: u64,
     /// Expected hashes of a share.
     pub hashes_per_share: u64,
     /// Shares found before the run.

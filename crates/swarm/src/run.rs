@@ -22,8 +22,6 @@ pub(crate) struct RunOrder {
     pub millirate: Option<u64>,
     /// Shares that were not prepared are found when they are due, and nothing but time ends the run.
     pub endless: bool,
-    /// Sockets are looked at no more often: what comes in between is taken together.
-    pub beat: Duration,
     /// Connections that come and go meanwhile.
     pub turnover: Option<TurnoverOrder>,
 }
@@ -199,7 +197,6 @@ mod tests {
             window: 1,
             millirate,
             endless: false,
-            beat: Duration::ZERO,
             turnover: None,
         };
         Run::new(order, vec![(0, 0), (1, 0), (2, 0)], Duration::ZERO, 0)

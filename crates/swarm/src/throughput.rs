@@ -8,7 +8,7 @@ use work::Target;
 
 use crate::crowd::Crowd;
 use crate::plan::{Fleet, ThroughputPlan};
-use crate::report::{Client, Observed, SetUp, ThroughputReport, each, micros, millis, per_second};
+use crate::report::{Client, Observed, SetUp, ThroughputReport, each, millis, per_second};
 use crate::run::{Ended, RunOrder, Tally};
 use crate::stock::{Stock, Task, prepare};
 use crate::{Stopped, SwarmError};
@@ -48,7 +48,6 @@ pub fn throughput(
         window,
         millirate: plan.rate.map(|rate| rate.saturating_mul(1000) / threads),
         endless: false,
-        beat: plan.beat(),
         turnover: None,
     };
     crowd.order(|_| crate::worker::Order::Run(order.clone()))?;
@@ -63,7 +62,6 @@ pub fn throughput(
         client: Client::new(fleet),
         window,
         rate: plan.rate,
-        beat_us: micros(plan.beat()),
         hashes_per_share: u64::try_from(prepared.hashes).unwrap_or(u64::MAX),
         prepared: prepared.shares,
         prepare_ms: millis(prepared.took),

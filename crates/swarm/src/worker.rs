@@ -136,12 +136,7 @@ impl Worker {
     /// Works until it is told to quit.
     pub(crate) fn work(mut self) {
         let mut events = Events::with_capacity(EVENTS);
-        let mut last = Instant::now();
         loop {
-            if let Some(run) = &self.run {
-                std::thread::sleep(run.order.beat.saturating_sub(last.elapsed()));
-                last = Instant::now();
-            }
             if let Err(error) = self.poll.poll(&mut events, Some(self.patience())) {
                 assert_eq!(
                     error.kind(),
