@@ -64,4 +64,4 @@ macro_rules! tests {
     };
 }
 
-tests!(arithmetic books device extensions frames handshake journal messages names session setup shares template transport);
+tests!(arithmetic books config device extensions frames handshake journal messages names session setup shares template transport);

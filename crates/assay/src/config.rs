@@ -240,4 +240,9 @@ impl PoolFile {
             .extract()
             .with_context(|| format!("the configuration in {} cannot be used", path.display()))
     }
+
+    /// Reads a text as [`PoolFile::load`] reads a file, without the environment.
+    pub fn parse(text: &str) -> Result<Self> {
+        Figment::new().merge(Toml::string(text)).extract().context("the configuration cannot be used")
+    }
 }

@@ -1,35 +1,7 @@
 //! `assay`: run, or mine on, a Bitcoin pool without accounts.
 
-mod amount;
-mod cli;
-mod config;
-mod demo;
-mod http;
-mod keys;
-mod ledger_command;
-mod logging;
-mod metrics;
-mod mine;
-mod output;
-mod pool_command;
-mod roles;
-mod shutdown;
-mod swarm;
-
-use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    match cli::run() {
-        Ok(code) => code,
-        Err(error) => {
-            let mut stderr = std::io::stderr().lock();
-            // Where errors cannot be written, the exit status still tells.
-            let _ = writeln!(stderr, "error: {error}");
-            for cause in error.chain().skip(1) {
-                let _ = writeln!(stderr, "because: {cause}");
-            }
-            ExitCode::FAILURE
-        }
-    }
+    assay::run()
 }

@@ -227,7 +227,11 @@ fn fields_by_hand(mut bytes: &[u8]) -> (Vec<TlvField<'_>>, Option<u16>) {
 
 /// Requests that are granted, refused and refused again; replies; agreements; fields.
 pub fn seeds() -> Vec<Vec<u8>> {
+    let worker = |len: u8| [vec![3, 2, 0, 1, len, 0], vec![b'w'; len.into()]].concat();
     vec![
+        worker(31),
+        worker(32),
+        worker(33),
         vec![0, 2, 2, 3, 0, 6, 7, 0, 1, 0, 2, 0],
         vec![0, 2, 2, 3, 1, 2, 6, 7, 0, 1, 0, 3, 0, 6, 8, 0, 1, 0, 3, 0, 6, 9, 0, 1, 0, 2, 0],
         vec![0, 1, 2, 0, 8, 7, 0, 2, 0, 9, 0, 1, 0],

@@ -2,6 +2,7 @@
 
 mod arithmetic;
 mod books;
+mod config;
 mod device;
 mod extensions;
 mod frames;
@@ -16,9 +17,9 @@ mod template;
 mod transport;
 
 pub use {
-    arithmetic::arithmetic, books::books, device::device, extensions::extensions, frames::frames,
-    handshake::handshake, journal::journal, messages::messages, names::names, session::session, setup::setup,
-    shares::shares, template::template, transport::transport,
+    arithmetic::arithmetic, books::books, config::config, device::device, extensions::extensions,
+    frames::frames, handshake::handshake, journal::journal, messages::messages, names::names,
+    session::session, setup::setup, shares::shares, template::template, transport::transport,
 };
 
 /// A fuzz target.
@@ -46,6 +47,7 @@ macro_rules! targets {
 targets! {
     arithmetic 10_000,
     books 2_000,
+    config 3_000,
     device 4_000,
     extensions 40_000,
     frames 40_000,

@@ -195,6 +195,7 @@ impl Play {
         let Some(open) = client.channels.get_mut(&channel_id) else {
             if client.set_up {
                 let (job_id, ntime, version) = (1, unix, 1 << 29);
+                client.strays.insert(sequence_number);
                 client.send(&SubmitSharesStandard {
                     channel_id,
                     sequence_number,
@@ -416,8 +417,10 @@ fn note_request(client: &mut Client, message: (u16, u8), number: u32, payload: &
         0x10 | 0x13 => client.asks(number, None),
         0x22 => *client.custom.entry(number).or_default() += 1,
         _ => {
-            if let Some(open) = client.channels.get_mut(&id) {
-                open.shares.push_back(Sent { sequence_number: number, known: None });
+            let share = Sent { sequence_number: number, known: None };
+            match client.channels.get_mut(&id) {
+                Some(open) => open.shares.push_back(share),
+                None => drop(client.strays.insert(number)),
             }
         }
     }

@@ -183,7 +183,7 @@ fn share(input: &mut Input<'_>) -> StandardShare {
         nonce: u32::from(input.u16()),
         ntime: match input.byte() {
             255 => input.u32(),
-            254 => MIN_NTIME + 7200,
+            late @ 248..255 => MIN_NTIME + 7200 + u32::from(late - 248),
             near => MIN_NTIME + u32::from(near % 4),
         },
         version: VERSION ^ if bits < 32 { 1 << bits } else { 0 },
@@ -269,7 +269,9 @@ pub fn seeds() -> Vec<Vec<u8>> {
         (0..6).for_each(|nonce| seed.extend(share(6, nonce)));
         // A version bit, a late time, a job that is gone, one that never was, a wrong length, a wrong kind.
         seed.extend([9, 3, 0, 6, 1, 0, 3, 1, 1, 2, 255]);
-        seed.extend([9, 200, 0, 6, 1, 0, 254, 1, 1, 2, 255]);
+        for late in 248..255 {
+            seed.extend([9, 200, late, 6, late, 0, late, 1, 1, 2, 255]);
+        }
         seed.extend([9, 200, 0, 1, 1, 0, 0, 1, 1, 2, 255]);
         seed.extend([9, 200, 0, 20, 1, 0, 0, 1, 1, 2, 255]);
         seed.extend([9, 200, 0, 6, 1, 0, 3, 1, 1, 2, 3]);

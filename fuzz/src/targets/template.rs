@@ -7,6 +7,9 @@ use bitcoin::{Amount, Block, ScriptBuf, Transaction, TxIn, TxOut, Witness, conse
 use node::rpc::read_template;
 use node::{BlockReserve, Template, fold_merkle_path, max_tag_len};
 
+/// Weight of a block's header and transaction count: part of the reserve, and not of what is free.
+const HEADER_AND_COUNT: u64 = 332;
+
 /// What the pool writes into the coinbase, then the node's text.
 pub fn template(data: &[u8]) {
     let mut input = Input::new(data);
@@ -21,8 +24,12 @@ pub fn template(data: &[u8]) {
     let trimmed = template.with_reserve(&reserve);
     assert!(trimmed.transactions.len() <= template.transactions.len());
     assert!(template.transactions.starts_with(&trimmed.transactions));
-    if !trimmed.transactions.is_empty() {
-        assert!(trimmed.free_weight() + 332 >= reserve.weight && trimmed.free_sigops() >= reserve.sigops);
+    // A block that is smaller than what is to be left free has no room, however few transactions are kept.
+    if template.weight_limit >= reserve.weight {
+        assert!(trimmed.free_weight() + HEADER_AND_COUNT >= reserve.weight);
+    }
+    if template.sigops_limit >= reserve.sigops {
+        assert!(trimmed.free_sigops() >= reserve.sigops);
     }
     let lost: u64 =
         template.transactions[trimmed.transactions.len()..].iter().map(|tx| tx.fee.to_sat()).sum();

@@ -64,6 +64,8 @@ pub struct Client {
     closes: Vec<u32>,
     pub custom: HashMap<u32, u32>,
     pub extensions: HashMap<u16, u32>,
+    /// Shares for channels that the client does not know, or not yet.
+    pub strays: HashSet<u32>,
     pub reads: bool,
     pub dead: bool,
 }
@@ -83,6 +85,7 @@ impl Client {
             closes: Vec::new(),
             custom: HashMap::new(),
             extensions: HashMap::new(),
+            strays: HashSet::new(),
             reads: true,
             dead: false,
         }
@@ -313,8 +316,10 @@ impl Client {
 
     fn rejected(&mut self, id: u32, sequence_number: u32, code: &str) {
         let Some(open) = self.channels.get_mut(&id) else { return };
-        let at = open.shares.iter().position(|share| share.sequence_number == sequence_number);
-        let share = at.and_then(|at| open.shares.remove(at)).expect("an error for a share that was not sent");
+        let Some(at) = open.shares.iter().position(|share| share.sequence_number == sequence_number) else {
+            return assert!(self.strays.remove(&sequence_number), "an error for a share that was not sent");
+        };
+        let share = open.shares.remove(at).expect("its place was just found");
         if let Some(Known { good: Some(true), .. }) = share.known {
             panic!("a good share was refused: {code}");
         }
