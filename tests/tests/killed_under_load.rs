@@ -24,6 +24,10 @@ const CHANNELS: u32 = 64;
 /// Shares that each device has ready in a round, a third of a second's worth; twice as many where there is time.
 const SHARES: usize = 30_000;
 
+/// Rounds with one tip. Each start leaves a long poll behind, which takes one of the node's few threads until its tip
+/// changes.
+const NEW_TIP: u32 = 4;
+
 /// When in the life of a pool it dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Moment {
@@ -79,6 +83,9 @@ fn acknowledged_shares_survive_kills_under_full_load() {
         let fired = fire_and_kill(&mut pool, moment, if rounds > ROUNDS { 2 * SHARES } else { SHARES });
         total.kills += 1;
         pool.verify_ledger();
+        if round % NEW_TIP == NEW_TIP - 1 {
+            node.mine(1, b"tip");
+        }
         if rand::thread_rng().gen_bool(0.5) {
             pool.kill_while_starting(Duration::from_millis(rand::thread_rng().gen_range(0..120)));
             total.killed_starting += 1;

@@ -20,9 +20,11 @@ use {
     },
 };
 
-/// A node answers a long poll when its tip changes, or after about a minute if transactions came in. A thread abandoned
-/// with its long poll ends after this.
-const LONG_POLL_TIMEOUT: Duration = Duration::from_secs(120);
+/// A node answers a long poll when its tip changes, or after about a minute if transactions came in. Until then it gives one
+/// of its few threads (`rpcthreads`) to it, also when the client has long gone: who gives up soon and polls again would on
+/// a quiet chain take them all, and then no block could be handed in. That the node is gone shows the heartbeat. A thread
+/// of ours that is abandoned with its long poll ends after this.
+const LONG_POLL_TIMEOUT: Duration = Duration::from_secs(6 * 3600);
 /// How fast a raised stop flag is seen.
 const SLICE: Duration = Duration::from_millis(200);
 /// Beside a long poll the tip is asked for on another connection: a node that died without a word is noticed.
