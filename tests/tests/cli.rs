@@ -162,8 +162,8 @@ fn check_tells_a_good_configuration_from_a_bad_one() {
 
     // The environment wins over the file, and is checked like the file.
     let mut command = assay();
-    command.args(["pool", "--check", "--config"]).arg(&path).env("ASSAY_POOL__SHARES_PER_MINUTE", "601");
-    assert_refused(&run("assay pool", &mut command, PATIENCE), &["pool.shares_per_minute", "601"]);
+    command.args(["pool", "--check", "--config"]).arg(&path).env("ASSAY_POOL__SHARES_PER_MINUTE", "60000001");
+    assert_refused(&run("assay pool", &mut command, PATIENCE), &["pool.shares_per_minute", "60000001"]);
     let mut command = assay();
     command.args(["pool", "--check", "--config"]).arg(&path).env("ASSAY_POOL__COLOUR", "blue");
     assert_refused(&run("assay pool", &mut command, PATIENCE), &["colour"]);
