@@ -71,17 +71,22 @@ fn assert_credits(pool: &AssayPool, settings: &PoolSettings, keys: &[String; 2],
         assert!(told > 0, "{summary}");
         // A share in flight when the miner stopped is credited, yet the miner did not hear of it.
         assert!(credited >= told, "the miner was told of {told} eHash, the pool has credited {credited}");
-        assert_eq!(
-            number(&summary["shares_rejected"]) * 20 / number(&summary["shares_submitted"]),
-            0,
-            "{summary}"
-        );
+        assert_rejected_for_blocks_alone(summary);
     }
     let total: u64 = keys.iter().map(|key| pool.total_credit(key)).sum();
     let epoch = ONE_BLOCK >> settings.q;
     let epochs = pool.epochs();
     let closed = epochs.iter().filter(|epoch| epoch["state"] != "open").count();
     assert_eq!(closed as u64, total / epoch, "an epoch closes with exactly {epoch} eHash: {epochs:?}");
+}
+
+/// Shares that were on their way when a block came are stale, and nothing else is wrong with any. At this pace a device sends
+/// about one share a block.
+fn assert_rejected_for_blocks_alone(summary: &Value) {
+    let rejected = number(&summary["shares_rejected"]);
+    assert!(rejected * 4 < number(&summary["shares_submitted"]), "{summary}");
+    let codes = summary["rejected_by_code"].as_object().expect("a count for each code");
+    assert!(codes.keys().all(|code| code == "stale-share"), "{summary}");
 }
 
 // proves: BW-01 BW-03 BW-04 MP-92 MP-93 CH-15

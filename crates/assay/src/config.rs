@@ -85,6 +85,8 @@ pub struct NodeSection {
     pub network: String,
     #[serde(default = "default_patience_seconds")]
     pub patience_seconds: u64,
+    #[serde(default = "default_provisional_work")]
+    pub provisional_work: bool,
 }
 
 /// A text that is never shown: not in errors, not in debug output.
@@ -171,6 +173,10 @@ fn default_shares_per_minute() -> u32 {
 
 fn default_min_share_hashes() -> u64 {
     1 << 16
+}
+
+fn default_provisional_work() -> bool {
+    true
 }
 
 fn default_patience_seconds() -> u64 {

@@ -274,6 +274,52 @@ fn blocks_with_transactions() {
     assert_eq!(node.broadcast(&child).unwrap(), child.compute_txid(), "nor is one that is confirmed");
 }
 
+/// What the node itself makes of a tip is what was worked on before, and the transactions.
+#[test]
+fn a_new_tip_is_worked_on_before_its_template_is_made() {
+    let real = RealNode::start(Chain::Regtest);
+    let node = real.connect();
+    let mut coins = Vec::new();
+    let mut known = next_template(&node);
+    // Over the first halving.
+    while known.height < 152 {
+        coins.push(mine_on(&node, &known));
+        let provisional = node.next_template(Some(&known.id), &Stop::new(), patience()).unwrap();
+        let template = node.next_template(Some(&provisional.id), &Stop::new(), patience()).unwrap();
+        assert_ne!(provisional.id, template.id);
+        assert_on_one_tip(&provisional, &template);
+        assert_eq!(provisional.coinbase_value, template.coinbase_value);
+        assert_eq!(provisional.witness_commitment, template.witness_commitment);
+        known = template;
+    }
+    let fee = Amount::from_sat(10_000);
+    let transaction = spend(coins[0], Amount::from_int_btc(50) - fee);
+    node.broadcast(&transaction).unwrap();
+    // The template of before, which has no transactions.
+    mine_on(&node, &known);
+    let provisional = node.next_template(Some(&known.id), &Stop::new(), patience()).unwrap();
+    let template = node.next_template(Some(&provisional.id), &Stop::new(), patience()).unwrap();
+    assert_on_one_tip(&provisional, &template);
+    assert_eq!(template.coinbase_value, provisional.coinbase_value + fee);
+    assert_eq!((provisional.transactions.len(), template.transactions.len()), (0, 1));
+    let height = node.tip().unwrap().height;
+    mine_on(&node, &provisional);
+    assert_eq!(node.tip().unwrap().height, height + 1);
+}
+
+fn assert_on_one_tip(provisional: &Template, template: &Template) {
+    assert_eq!(provisional.height, template.height);
+    assert_eq!(provisional.prev_hash, template.prev_hash);
+    // What the node signals changes with a period alone, which on regtest is of 144 blocks.
+    assert!(provisional.version == template.version || template.height.is_multiple_of(144));
+    assert_eq!(provisional.nbits, template.nbits);
+    assert_eq!(provisional.min_time, template.min_time);
+    assert!(provisional.cur_time.abs_diff(template.cur_time) < 60);
+    assert_eq!(provisional.coinbase_locktime, template.coinbase_locktime);
+    assert_eq!(provisional.weight_limit, template.weight_limit);
+    assert_eq!(provisional.sigops_limit, template.sigops_limit);
+}
+
 #[test]
 fn refusals() {
     let real = RealNode::start(Chain::Signet);

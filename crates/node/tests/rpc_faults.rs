@@ -264,8 +264,84 @@ fn polled(long_poll: impl Fn() -> Reply + Send + Sync + 'static, tip: Arc<Mutex<
         "getblocktemplate" if params[0]["longpollid"].is_string() => long_poll(),
         "getblocktemplate" => result(block_template(*tip.lock().unwrap(), "a")),
         "getbestblockhash" => result(json!(*tip.lock().unwrap())),
+        "waitfornewblock" => error(-1, "waitfornewblock (timeout)"),
         _ => result(chain_info("main", false)),
     })
+}
+
+type Says = fn() -> Reply;
+
+/// As [`polled`], of a node that can wait for its tip; `next` is what it says of the block after that.
+fn waited_for(next: Says, tip: Arc<Mutex<&'static str>>) -> FakeNode {
+    FakeNode::start(move |Call { method, params, .. }| match method.as_str() {
+        "getblocktemplate" => result(block_template(*tip.lock().unwrap(), "a")),
+        "getbestblockhash" => result(json!(TIP)),
+        "waitfornewblock" => {
+            assert_eq!(params[1], json!(TIP));
+            *tip.lock().unwrap() = NEXT_TIP;
+            result(json!({ "hash": NEXT_TIP, "height": 5 }))
+        }
+        "getblockheader" => {
+            assert_eq!(params[0], json!(NEXT_TIP));
+            result(json!({ "height": 5, "time": 3_000, "mediantime": 2_500, "confirmations": 1 }))
+        }
+        "getmininginfo" => next(),
+        _ => result(chain_info("main", false)),
+    })
+}
+
+#[test]
+fn a_new_tip_is_worked_on_at_once() {
+    let next = || result(json!({ "next": { "height": 6, "bits": "1d00ffff" } }));
+    let fake = waited_for(next, Arc::new(Mutex::new(TIP)));
+    let node = rpc(&fake);
+    let first = node.next_template(None, &Stop::new(), None).unwrap();
+    let second = node.next_template(Some(&first.id), &Stop::new(), None).unwrap();
+    assert_eq!((second.height, second.prev_hash.to_string()), (6, NEXT_TIP.to_owned()));
+    assert_eq!((second.nbits.to_consensus(), second.version), (0x1d00_ffff, first.version));
+    assert_eq!((second.min_time, second.cur_time), (2_501, 2_501));
+    assert_eq!((fake.count("getblocktemplate"), node.status().templates), (1, 1));
+    let third = node.next_template(Some(&second.id), &Stop::new(), None).unwrap();
+    assert_eq!(third.prev_hash.to_string(), NEXT_TIP);
+    assert_ne!(third.id, second.id);
+    assert_eq!((fake.count("getblocktemplate"), node.status().templates), (2, 2));
+}
+
+#[test]
+fn without_what_follows_from_the_tip_the_template_is_waited_for() {
+    #[track_caller]
+    fn case(next: Says) {
+        let fake = waited_for(next, Arc::new(Mutex::new(TIP)));
+        let node = rpc(&fake);
+        let first = node.next_template(None, &Stop::new(), None).unwrap();
+        let second = node.next_template(Some(&first.id), &Stop::new(), None).unwrap();
+        assert_eq!(second.prev_hash.to_string(), NEXT_TIP);
+        assert_eq!((fake.count("getblocktemplate"), node.status().templates), (2, 2));
+    }
+    case(|| result(json!({ "blocks": 5 })));
+    case(|| result(json!({ "next": { "height": 7, "bits": "1d00ffff" } })));
+    case(|| result(json!({ "next": { "height": 6, "bits": "easy" } })));
+    case(|| error(-32601, "Method not found"));
+    case(|| Reply::Text(403, ""));
+}
+
+#[test]
+fn a_node_that_forbids_to_wait_is_polled() {
+    for forbidden in [|| Reply::Text(403, ""), || error(-32601, "Method not found")] {
+        let fake = FakeNode::start(move |Call { method, .. }| match method.as_str() {
+            "getblocktemplate" => result(block_template(TIP, "a")),
+            "getbestblockhash" => result(json!(TIP)),
+            "waitfornewblock" => forbidden(),
+            _ => result(chain_info("main", false)),
+        });
+        let node = rpc(&fake);
+        let first = node.next_template(None, &Stop::new(), None).unwrap();
+        let waited =
+            node.next_template(Some(&first.id), &Stop::new(), Some(Instant::now() + Duration::from_secs(1)));
+        assert!(matches!(waited, Err(NodeError::Deadline)), "{waited:?}");
+        assert_eq!(fake.count("waitfornewblock"), 1);
+        assert!(fake.count("getblocktemplate") > 1);
+    }
 }
 
 #[test]

@@ -240,5 +240,6 @@ fn rpc_config(section: &NodeSection, chain: Chain) -> Result<RpcConfig> {
         section.url.starts_with("http://"),
         "node.url must be written as http://host:port (JSON-RPC of the node; access goes into the other fields)"
     );
-    Ok(RpcConfig::new(section.url.clone(), auth, chain))
+    let provisional = section.provisional_work;
+    Ok(RpcConfig { provisional, ..RpcConfig::new(section.url.clone(), auth, chain) })
 }

@@ -13,6 +13,8 @@ use {
 pub(super) const METHOD: &str = "getblocktemplate";
 /// A challenge that any block meets.
 const OP_TRUE_CHALLENGE: &str = "51";
+/// What an id begins with that no node has given.
+const PROVISIONAL: char = '+';
 
 #[derive(Deserialize)]
 pub(super) struct Answer {
@@ -106,11 +108,28 @@ fn template_id(tip: &BlockHash, long_poll_id: Option<&str>) -> TemplateId {
     TemplateId(format!("{tip} {}", long_poll_id.unwrap_or_default()).into())
 }
 
-/// Tip and long-poll id of one of our ids; an id of another node gives none.
-pub(super) fn parse_template_id(id: &TemplateId) -> Option<(BlockHash, Option<String>)> {
+/// Names work on a tip of which the node has made no template yet.
+pub(super) fn provisional_id(tip: &BlockHash) -> TemplateId {
+    TemplateId(format!("{PROVISIONAL}{tip}").into())
+}
+
+/// What an id says of its template.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Known {
+    pub(super) tip: BlockHash,
+    pub(super) long_poll_id: Option<String>,
+    /// The node's own template is still to be asked for.
+    pub(super) provisional: bool,
+}
+
+/// Reads one of our ids; an id of another node gives none.
+pub(super) fn parse_template_id(id: &TemplateId) -> Option<Known> {
+    if let Some(tip) = id.0.strip_prefix(PROVISIONAL) {
+        return Some(Known { tip: tip.parse().ok()?, long_poll_id: None, provisional: true });
+    }
     let (tip, long_poll_id) = id.0.split_once(' ')?;
     let long_poll_id = (!long_poll_id.is_empty()).then(|| long_poll_id.to_owned());
-    Some((tip.parse().ok()?, long_poll_id))
+    Some(Known { tip: tip.parse().ok()?, long_poll_id, provisional: false })
 }
 
 fn bytes(hex: &str, what: &str) -> Result<Vec<u8>, NodeError> {
@@ -154,8 +173,8 @@ mod tests {
         assert_eq!(template.coinbase_value.to_sat(), 5_000_000_031);
         assert_eq!((template.coinbase_locktime, template.coinbase_sequence), (4, 0xffff_fffe));
         assert_eq!(*template.transactions, [TemplateTx { fee: Amount::from_sat(31), ..segwit_tx(3) }]);
-        let (tip, long_poll_id) = parse_template_id(&template.id).unwrap();
-        assert_eq!((tip, long_poll_id.as_deref()), (template.prev_hash, Some("11aa")));
+        let known = Known { tip: template.prev_hash, long_poll_id: Some("11aa".into()), provisional: false };
+        assert_eq!(parse_template_id(&template.id), Some(known));
     }
 
     #[test]
@@ -183,8 +202,17 @@ mod tests {
     }
 
     #[test]
+    fn provisional_ids_are_told_apart() {
+        let tip = "11".repeat(32).parse().unwrap();
+        let known = Known { tip, long_poll_id: None, provisional: true };
+        assert_eq!(parse_template_id(&provisional_id(&tip)), Some(known));
+        let without_long_poll = parse_template_id(&template_id(&tip, None)).unwrap();
+        assert!(!without_long_poll.provisional && without_long_poll.long_poll_id.is_none());
+    }
+
+    #[test]
     fn foreign_ids_are_not_understood() {
-        for id in ["", "abc", "abc def"] {
+        for id in ["", "+", "+abc", "abc", "abc def"] {
             assert_eq!(parse_template_id(&TemplateId(id.into())), None);
         }
     }

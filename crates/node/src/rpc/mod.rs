@@ -7,8 +7,10 @@ mod auth;
 mod client;
 mod gbt;
 mod handed_in;
+mod provisional;
 mod queries;
 mod templates;
+mod under_way;
 
 pub use {auth::RpcAuth, gbt::read_template, queries::NodeInfo};
 
@@ -20,6 +22,7 @@ use {
     bitcoin::{Block, BlockHash, Transaction, Txid, hashes::Hash},
     client::Client,
     handed_in::HandedIn,
+    provisional::Newest,
     serde_json::Value,
     std::{
         sync::{
@@ -28,7 +31,7 @@ use {
         },
         time::{Duration, Instant},
     },
-    templates::LongPoll,
+    under_way::WaitingCall,
 };
 
 /// Between two looks at the tip.
@@ -48,30 +51,37 @@ pub struct RpcConfig {
     /// How long a block is offered to a node that is away; after that it waits in memory until the node is back. A node
     /// restarts in less than the default.
     pub submit_patience: Duration,
+    /// Whether a new tip is worked on at once, with a template without transactions, until the node has made one with
+    /// them. It takes a node that can wait for its tip (Bitcoin Core 30).
+    pub provisional: bool,
 }
 
 impl RpcConfig {
-    /// With 15 s for answers and 30 s of patience for a block.
+    /// With 15 s for answers, 30 s of patience for a block, and provisional templates.
     pub fn new(url: impl Into<String>, auth: RpcAuth, chain: Chain) -> Self {
         let (timeout, submit_patience) = (Duration::from_secs(15), Duration::from_secs(30));
-        Self { url: url.into(), auth, chain, timeout, submit_patience }
+        Self { url: url.into(), auth, chain, timeout, submit_patience, provisional: true }
     }
 }
 
 /// A node behind its JSON-RPC port.
 pub struct RpcNode {
     link: Arc<Link>,
-    /// The long poll under way, taken up again by the next caller that waits for the same.
-    long_poll: Mutex<Option<LongPoll>>,
+    long_poll: WaitingCall<TemplateId, Template>,
+    tip_wait: WaitingCall<BlockHash, BlockHash>,
 }
 
-/// What long poll threads share with the node's owner.
+/// What the threads of calls that wait share with the node's owner.
 struct Link {
     client: Client,
     config: RpcConfig,
     status: StatusBoard,
     /// Chain and readiness were looked at since the last failure.
     verified: AtomicBool,
+    /// As far as is known, the node can wait for its tip.
+    tells_tip: AtomicBool,
+    /// Of the template that came last.
+    newest: Mutex<Option<Newest>>,
     /// Blocks that the node has not got yet, or may forget.
     handed_in: Mutex<HandedIn>,
     /// A thread is at work on those that it has not got.
@@ -86,10 +96,12 @@ impl RpcNode {
             status: StatusBoard::new("rpc", config.chain, NodeState::Starting),
             config,
             verified: AtomicBool::new(false),
+            tells_tip: AtomicBool::new(true),
+            newest: Mutex::new(None),
             handed_in: Mutex::default(),
             redelivering: AtomicBool::new(false),
         };
-        Ok(Self { link: Arc::new(link), long_poll: Mutex::new(None) })
+        Ok(Self { link: Arc::new(link), long_poll: WaitingCall::new(), tip_wait: WaitingCall::new() })
     }
 
     /// Asks the node once who and how it is, and whether it is ready to mine on: for a check of the configuration.

@@ -11,12 +11,14 @@ use {
 };
 
 /// Bitcoin Core's numbers for errors (`rpc/protocol.h`).
-const CODE_MISC: i64 = -1;
+pub(super) const CODE_MISC: i64 = -1;
+pub(super) const CODE_TYPE: i64 = -3;
 const CODE_INVALID_ADDRESS_OR_KEY: i64 = -5;
-const CODE_INVALID_PARAMETER: i64 = -8;
+pub(super) const CODE_INVALID_PARAMETER: i64 = -8;
 const CODE_VERIFY: i64 = -25;
 const CODE_VERIFY_REJECTED: i64 = -26;
 const CODE_ALREADY_IN_CHAIN: i64 = -27;
+pub(super) const CODE_METHOD_NOT_FOUND: i64 = -32601;
 
 /// Who a node is and how far it has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +80,7 @@ impl Link {
             return Err(NodeError::InitialBlockDownload { blocks: info.tip.height, headers: info.headers });
         }
         self.verified.store(true, Ordering::Release);
+        self.tells_tip.store(true, Ordering::Release);
         self.status.answered();
         Ok(info)
     }

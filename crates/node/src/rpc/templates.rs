@@ -1,21 +1,26 @@
-//! Waiting for templates: long poll, heartbeat, and getting over failures.
+//! Waiting for templates, heartbeat, and getting over failures.
+//!
+//! A node that can wait for its tip (`waitfornewblock` from a known block on: Bitcoin Core 30) is asked to, as its answer
+//! comes before it makes a template; fees are then looked at now and then. Of other nodes a long poll brings both.
 
 use {
     super::{
         Link, RpcNode,
         client::Failure,
-        gbt::{self, parse_template_id},
+        gbt::{self, Known, parse_template_id},
+        provisional::Newest,
+        queries::{CODE_INVALID_PARAMETER, CODE_METHOD_NOT_FOUND, CODE_MISC, CODE_TYPE},
+        under_way::News,
     },
     crate::{
         Chain, NodeError, Stop, Template, TemplateId,
         stop::{has_passed, slice_until},
     },
     bitcoin::BlockHash,
-    crossbeam_channel::{Receiver, RecvTimeoutError, bounded},
+    serde::Deserialize,
     serde_json::{Value, json},
     std::{
         sync::{Arc, PoisonError, atomic::Ordering},
-        thread,
         time::{Duration, Instant},
     },
 };
@@ -25,22 +30,30 @@ use {
 /// a quiet chain take them all, and then no block could be handed in. That the node is gone shows the heartbeat. A thread
 /// of ours that is abandoned with its long poll ends after this.
 const LONG_POLL_TIMEOUT: Duration = Duration::from_secs(6 * 3600);
+/// How long a node waits for its tip to change. It is told, so that both sides end together.
+const TIP_WAIT: Duration = Duration::from_secs(60);
 /// How fast a raised stop flag is seen.
 const SLICE: Duration = Duration::from_millis(200);
-/// Beside a long poll the tip is asked for on another connection: a node that died without a word is noticed.
+/// Beside a call that waits the tip is asked for on another connection: a node that died without a word is noticed.
 const HEARTBEAT: Duration = Duration::from_secs(5);
-/// The same where the node knows no long poll.
-const HEARTBEAT_WITHOUT_LONG_POLL: Duration = Duration::from_secs(1);
-/// How often fees are looked at where the node knows no long poll.
-const REFRESH_WITHOUT_LONG_POLL: Duration = Duration::from_secs(30);
+/// The same where the node knows no call that waits.
+const HEARTBEAT_WITHOUT_WAITING: Duration = Duration::from_secs(1);
+/// How often fees are looked at where nothing tells that they have changed.
+const REFRESH: Duration = Duration::from_secs(30);
 /// The first pause after a failure; it doubles up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// A long poll under way in a thread of its own.
-pub(super) struct LongPoll {
-    id: TemplateId,
-    answer: Receiver<Result<Option<Template>, NodeError>>,
+/// How to hear of a change.
+enum Way<'a> {
+    TipWait,
+    LongPoll(&'a str),
+    Looking,
+}
+
+#[derive(Deserialize)]
+struct NewTip {
+    hash: BlockHash,
 }
 
 impl RpcNode {
@@ -54,18 +67,14 @@ impl RpcNode {
         let mut pause = FIRST_PAUSE;
         loop {
             let result = match &known {
-                Some((id, (tip, long_poll_id))) => {
-                    self.wait_past(id, tip, long_poll_id.as_deref(), stop, deadline)
-                }
+                Some((_, known)) if known.provisional => self.link.template(),
+                Some((id, known)) => self.wait_past(id, known, stop, deadline),
                 None => self.link.template(),
             };
             let error = match result {
-                Ok(template) => {
-                    self.link.status.saw_template(&template);
-                    return Ok(template);
-                }
                 Err(error @ (NodeError::Stopped | NodeError::Deadline)) => return Err(error),
                 Err(error) => error,
+                template => return template,
             };
             self.link.verified.store(false, Ordering::Release);
             if self.link.status.no_template(&error) {
@@ -83,95 +92,103 @@ impl RpcNode {
         }
     }
 
-    /// A template other than `id`, whose tip is `tip`.
+    /// A template other than `id`.
     fn wait_past(
         &self,
         id: &TemplateId,
-        tip: &BlockHash,
-        long_poll_id: Option<&str>,
+        known: &Known,
         stop: &Stop,
         deadline: Option<Instant>,
     ) -> Result<Template, NodeError> {
         let started = Instant::now();
-        let heartbeat = if long_poll_id.is_some() { HEARTBEAT } else { HEARTBEAT_WITHOUT_LONG_POLL };
         let mut next_heartbeat = started;
         loop {
             if stop.is_stopped() {
                 return Err(NodeError::Stopped);
             }
+            let way = self.way(known);
             if Instant::now() >= next_heartbeat {
                 self.link.begin_redelivery();
-                if self.link.best_block_hash()? != *tip {
-                    return self.link.template();
+                let tip = self.link.best_block_hash()?;
+                if tip != known.tip {
+                    return self.at_new_tip(&tip);
                 }
                 self.link.status.answered();
-                next_heartbeat = Instant::now() + heartbeat;
+                next_heartbeat = Instant::now() + way.heartbeat();
             }
             if has_passed(deadline) {
                 return Err(NodeError::Deadline);
             }
-            match long_poll_id {
-                Some(long_poll_id) => {
-                    let wait = slice_until(deadline, SLICE);
-                    match self.long_poll(id, long_poll_id, wait)? {
-                        Some(template) if template.id != *id => return Ok(template),
-                        // A node that answers at once with the same must not be asked as fast as it answers.
-                        Some(_) => _ = stop.wait(wait),
-                        None => {}
+            if way.needs_refresh() && started.elapsed() >= REFRESH {
+                return self.link.template();
+            }
+            let wait = slice_until(deadline, SLICE);
+            match way {
+                Way::TipWait => {
+                    if let Some(tip) = self.new_tip(&known.tip, wait)? {
+                        return self.at_new_tip(&tip);
                     }
                 }
-                None if started.elapsed() >= REFRESH_WITHOUT_LONG_POLL => return self.link.template(),
-                None => {
-                    stop.wait(slice_until(deadline, SLICE));
-                }
+                Way::LongPoll(long_poll_id) => match self.long_poll(id, long_poll_id, wait)? {
+                    Some(template) if template.id != *id => return Ok(template),
+                    // A node that answers at once with the same must not be asked as fast as it answers.
+                    Some(_) => _ = stop.wait(wait),
+                    None => {}
+                },
+                Way::Looking => _ = stop.wait(wait),
             }
         }
     }
 
-    /// Waits a while for the long poll of this template, and begins it if need be.
-    ///
-    /// The thread cannot be interrupted, so it is left behind when nobody waits for it any more: it holds nothing but
-    /// a connection, and ends by itself.
-    fn long_poll(
-        &self,
-        id: &TemplateId,
-        long_poll_id: &str,
-        wait: Duration,
-    ) -> Result<Option<Template>, NodeError> {
-        let mut slot = self.long_poll.lock().unwrap_or_else(PoisonError::into_inner);
-        let long_poll = match slot.take() {
-            Some(under_way) if under_way.id == *id => under_way,
-            Some(_) | None => LongPoll::begin(&self.link, id.clone(), long_poll_id)?,
-        };
-        // Not held while waiting: two callers may wait, each on its own long poll.
-        drop(slot);
-        match long_poll.answer.recv_timeout(wait) {
-            Ok(answer) => answer,
-            Err(RecvTimeoutError::Timeout) => {
-                *self.long_poll.lock().unwrap_or_else(PoisonError::into_inner) = Some(long_poll);
-                Ok(None)
+    /// The first template on a tip that the node has just come to.
+    fn at_new_tip(&self, tip: &BlockHash) -> Result<Template, NodeError> {
+        if self.link.config.provisional {
+            match self.link.provisional_template(tip) {
+                Ok(Some(template)) => return Ok(template),
+                Ok(None) => {}
+                Err(error) => tracing::debug!(%error, "no provisional template"),
             }
-            Err(RecvTimeoutError::Disconnected) => Ok(None),
         }
+        self.link.template()
     }
-}
 
-impl LongPoll {
-    fn begin(link: &Arc<Link>, id: TemplateId, long_poll_id: &str) -> Result<Self, NodeError> {
-        let (sender, answer) = bounded(1);
-        let (link, params) = (Arc::clone(link), params(Some(long_poll_id)));
-        let run = move || {
-            let result = match link.client.try_call::<gbt::Answer>(gbt::METHOD, &params, LONG_POLL_TIMEOUT) {
+    fn way<'a>(&self, known: &'a Known) -> Way<'a> {
+        if self.link.config.provisional && self.link.tells_tip.load(Ordering::Acquire) {
+            return Way::TipWait;
+        }
+        known.long_poll_id.as_deref().map_or(Way::Looking, Way::LongPoll)
+    }
+
+    /// Waits a while for another tip than `known`.
+    fn new_tip(&self, known: &BlockHash, wait: Duration) -> News<BlockHash> {
+        let (link, past) = (Arc::clone(&self.link), *known);
+        let tip = self.tip_wait.wait(known, wait, move || link.wait_for_new_tip(&past))?;
+        Ok(tip.filter(|tip| tip != known))
+    }
+
+    /// Waits a while for the long poll of this template.
+    fn long_poll(&self, id: &TemplateId, long_poll_id: &str, wait: Duration) -> News<Template> {
+        let (link, params) = (Arc::clone(&self.link), params(Some(long_poll_id)));
+        self.long_poll.wait(id, wait, move || {
+            match link.client.try_call::<gbt::Answer>(gbt::METHOD, &params, LONG_POLL_TIMEOUT) {
                 Ok(answer) => link.read_template(answer).map(Some),
                 Err(Failure::TimedOut(_)) => Ok(None),
                 Err(Failure::Node(error)) => Err(link.explain(error)),
-            };
-            // Nobody waits any more when this fails.
-            let _ = sender.send(result);
-        };
-        let spawned = thread::Builder::new().name("node-long-poll".into()).spawn(run);
-        spawned.map_err(|error| NodeError::Config(format!("no thread for the long poll ({error})")))?;
-        Ok(Self { id, answer })
+            }
+        })
+    }
+}
+
+impl Way<'_> {
+    fn heartbeat(&self) -> Duration {
+        match self {
+            Self::TipWait | Self::LongPoll(_) => HEARTBEAT,
+            Self::Looking => HEARTBEAT_WITHOUT_WAITING,
+        }
+    }
+
+    fn needs_refresh(&self) -> bool {
+        matches!(self, Self::TipWait | Self::Looking)
     }
 }
 
@@ -190,7 +207,33 @@ impl Link {
 
     fn read_template(&self, answer: Option<gbt::Answer>) -> Result<Template, NodeError> {
         let null = || NodeError::Malformed { method: gbt::METHOD, what: "result is null".into() };
-        answer.ok_or_else(null)?.into_template()
+        let template = answer.ok_or_else(null)?.into_template()?;
+        self.status.saw_template(&template);
+        *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some(Newest::of(&template));
+        Ok(template)
+    }
+
+    /// The node's tip when it is not `known`; none after a while. A node that cannot wait for it is not asked again, until
+    /// it was away.
+    fn wait_for_new_tip(&self, known: &BlockHash) -> News<BlockHash> {
+        let params = json!([TIP_WAIT.as_millis(), known]);
+        let answer = self.client.try_call("waitfornewblock", &params, TIP_WAIT + self.config.timeout);
+        match answer {
+            Ok(tip) => Ok(tip.map(|NewTip { hash }| hash)),
+            Err(Failure::TimedOut(_)) => Ok(None),
+            // A node that has a list of calls that it allows may have others on it.
+            Err(Failure::Node(
+                NodeError::Rpc {
+                    code: CODE_METHOD_NOT_FOUND | CODE_MISC | CODE_TYPE | CODE_INVALID_PARAMETER,
+                    ..
+                }
+                | NodeError::Unauthorised { .. },
+            )) => {
+                self.tells_tip.store(false, Ordering::Release);
+                Ok(None)
+            }
+            Err(Failure::Node(error)) => Err(error),
+        }
     }
 
     /// Puts words to a refusal of `getblocktemplate`.
