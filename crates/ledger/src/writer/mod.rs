@@ -41,6 +41,8 @@ use work::Ehash;
 const GROUP_MAX: usize = 1024;
 /// Longest commit that is not told to operators as a disk that does not answer.
 const HANGING: Duration = Duration::from_secs(5);
+/// A tick that is not due for longer than this is not slept through, as a group may be full before.
+const NAP_MAX: Duration = Duration::from_millis(10);
 /// How long the queue must be empty before the tables are brought up to date.
 const IDLE: Duration = Duration::from_millis(200);
 
@@ -279,7 +281,8 @@ impl<S: Store> Writer<S> {
 
     fn run(mut self) -> Result<(), LedgerError> {
         loop {
-            let group = match self.queue.recv_timeout(IDLE) {
+            self.nap();
+            let group = match self.queue.try_recv().or_else(|_| self.queue.recv_timeout(IDLE)) {
                 Ok(first) => self.gather(first),
                 Err(RecvTimeoutError::Timeout) => {
                     self.fold_if_behind();
@@ -305,16 +308,29 @@ impl<S: Store> Writer<S> {
 
     /// All that comes until the tick allows a commit: what waits already, if it does so now.
     fn gather(&self, first: Request) -> Vec<Request> {
-        let due = self.due().unwrap_or_else(Instant::now);
+        self.nap();
         let mut group = vec![first];
         // Who closes the ledger does not wait for a tick.
         while group.len() < GROUP_MAX && !matches!(group.last(), Some(Request::Stop)) {
-            match self.queue.recv_deadline(due) {
+            let next = self.queue.try_recv().or_else(|_| match self.due() {
+                Some(due) if Instant::now() < due => self.queue.recv_deadline(due),
+                Some(_) | None => Err(RecvTimeoutError::Timeout),
+            });
+            match next {
                 Ok(request) => group.push(request),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
             }
         }
         group
+    }
+
+    /// Sleeps until the tick allows a commit, if that is soon: to be woken for each request costs more than all that a
+    /// request is.
+    fn nap(&self) {
+        let left = self.due().map(|due| due.saturating_duration_since(Instant::now()));
+        if let Some(left) = left.filter(|left| *left <= NAP_MAX) {
+            thread::sleep(left);
+        }
     }
 
     /// When the tick allows the next commit; at once if there was none yet.
