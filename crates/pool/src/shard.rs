@@ -29,7 +29,7 @@ use work::{Lease, Policy, PrefixSpace, ShareMemory, Target, UniquePrefix};
 use crate::blocks::{Solution, SolutionSender};
 use crate::config::PoolConfig;
 use crate::stats::{Ending, PoolStats, TurnCounts};
-use crate::templates::JobIds;
+use crate::templates::{HandedOut, JobIds};
 use crate::update::WorkUpdate;
 use allowance::Allowance;
 use bases::Bases;
@@ -48,7 +48,7 @@ const SLOW_PART: u32 = 12;
 /// What other threads tell a shard.
 pub(crate) enum Command {
     /// New work for every channel.
-    Work(Arc<WorkUpdate>),
+    Work(Arc<WorkUpdate>, HandedOut),
     /// What became of the batch of credits that was on its way, and for how long the ledger then commits nothing.
     Committed(Result<Duration, LedgerError>),
     /// A lease of extranonce prefixes, taken in advance; `None` if the ledger gave none.
@@ -443,7 +443,10 @@ impl Handler for Shard {
 
     fn command(&mut self, command: Command, conns: &mut Connections<'_, Self>) {
         match command {
-            Command::Work(update) => self.distribute(update, conns),
+            Command::Work(update, handed_out) => {
+                self.distribute(update, conns);
+                drop(handed_out);
+            }
             Command::Committed(result) => self.committed(result, conns),
             Command::Lease(lease) => self.prefixes.arrived(lease),
             Command::Tick { node_down } => self.tick(node_down, conns),

@@ -1,9 +1,11 @@
 //! The thread that follows the node's templates and hands each to the shards as work.
 
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crossbeam_channel::{Receiver, Sender, bounded};
 use engine::ShardHandle;
 use node::{Node, NodeError, Stop, Template};
 use tracing::{error, info, warn};
@@ -18,6 +20,12 @@ const CLOCK_LEEWAY: u64 = 2 * 3600 + 600;
 
 /// How long to wait after a template that no job could be made of.
 const BAD_TEMPLATE_PAUSE: Duration = Duration::from_secs(1);
+
+/// Longest wait for the shards to hand out the work on a new block.
+const HANDING_OUT: Duration = Duration::from_secs(1);
+
+/// Goes with work to each shard, which drops it when all its channels have the work.
+pub(crate) type HandedOut = Sender<Infallible>;
 
 /// The one source of job ids of a process, for the template thread and all shards; asked a few times a second at most.
 /// It starts where no run before it came near, so that a restarted pool does not repeat the ids of its past, whatever its
@@ -57,6 +65,8 @@ pub(crate) struct TemplateFeed {
     stats: PoolStats,
     stop: Stop,
     current: Option<Arc<Basis>>,
+    /// Closed when all shards have handed out the newest work.
+    handed_out: Option<Receiver<Infallible>>,
 }
 
 impl TemplateFeed {
@@ -67,7 +77,7 @@ impl TemplateFeed {
         stats: PoolStats,
         stop: Stop,
     ) -> Self {
-        Self { node, config, job_ids, stats, stop, current: None }
+        Self { node, config, job_ids, stats, stop, current: None, handed_out: None }
     }
 
     /// The first work there is. Waits until the node has a template.
@@ -86,6 +96,7 @@ impl TemplateFeed {
         std::thread::Builder::new().name("templates".to_owned()).spawn(move || {
             while !self.stop.is_stopped() {
                 match self.step(&shards) {
+                    Ok(Fed::Work(update)) if update.new_block => self.wait_until_handed_out(),
                     Ok(Fed::Work(_) | Fed::Nothing) => {}
                     Ok(Fed::Refused) => drop(self.stop.wait(BAD_TEMPLATE_PAUSE)),
                     Err(NodeError::Stopped) => return,
@@ -102,12 +113,23 @@ impl TemplateFeed {
     pub(crate) fn step(&mut self, shards: &[ShardHandle<Command>]) -> Result<Fed, NodeError> {
         let fed = self.next()?;
         if let Fed::Work(update) = &fed {
+            let (handed_out, all) = bounded(0);
             for shard in shards {
                 // A stopped shard needs no work.
-                let _ = shard.send(Command::Work(Arc::clone(update)));
+                let _ = shard.send(Command::Work(Arc::clone(update), handed_out.clone()));
             }
+            self.handed_out = Some(all);
         }
         Ok(fed)
+    }
+
+    /// On a new block miners wait, and a node that makes the next template on the same processor would take from what they
+    /// are served with.
+    fn wait_until_handed_out(&mut self) {
+        if let Some(all) = self.handed_out.take() {
+            // Nothing is ever sent: it ends when the last shard is done.
+            let _ = all.recv_timeout(HANDING_OUT);
+        }
     }
 
     fn next(&mut self) -> Result<Fed, NodeError> {
