@@ -21,6 +21,8 @@ use crate::session::Desk;
 
 /// Turns are taken no more often than this.
 const BEAT: Duration = Duration::from_millis(1);
+/// How far behind everything else the attackers stand in the queue for a processor.
+const BACKGROUND: i32 = 10;
 const EVENTS: usize = 1024;
 /// Messages that leave in one write.
 const MOST_AT_ONCE: u64 = 64;
@@ -110,7 +112,12 @@ impl Mob {
         let stopped = Arc::clone(&stop);
         let thread = std::thread::Builder::new()
             .name("mob".to_owned())
-            .spawn(move || rage(shared, squads, &stopped))
+            .spawn(move || {
+                // Attackers are elsewhere: what their machines do must not take the processor from the pool or the good
+                // devices here. (On Linux this holds for the thread alone; where it is refused, it is no worse than without.)
+                let _ = rustix::process::nice(BACKGROUND);
+                rage(shared, squads, &stopped)
+            })
             .map_err(SwarmError::Thread)?;
         Ok(Self { stop, thread: Some(thread) })
     }
