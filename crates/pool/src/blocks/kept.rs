@@ -75,7 +75,9 @@ impl Shelf for DirShelf {
         file.write_all(block)?;
         // Else a power cut may leave the name and not the block.
         file.sync_all()?;
-        fs::rename(aside, path)
+        fs::rename(aside, path)?;
+        // … or the block and not the name.
+        File::open(dir)?.sync_all()
     }
 
     fn forget(&self, hash: &BlockHash) -> io::Result<()> {
