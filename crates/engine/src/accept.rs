@@ -19,7 +19,7 @@ use {
         net::{TcpListener, TcpStream},
     },
     rustix::process::{Resource, getrlimit},
-    socket2::{Domain, Protocol, Socket, TcpKeepalive, Type},
+    socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type},
     std::{
         io,
         net::SocketAddr,
@@ -45,11 +45,15 @@ const REFUSED_PAUSE: Duration = Duration::from_millis(3);
 const DESCRIPTOR_PAUSE: Duration = Duration::from_millis(100);
 /// How soon a connection tries again whose address has too many handshakes under way.
 const HALF_OPEN_RETRY: Nanos = 50_000_000;
-/// A silent peer is probed after a minute, and given up after another.
-const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
-    .with_time(Duration::from_secs(60))
-    .with_interval(Duration::from_secs(15))
-    .with_retries(4);
+/// How long a peer is silent before it is probed, at least.
+const KEEPALIVE_TIME: Duration = Duration::from_secs(60);
+/// A silent peer is probed after a minute or two, and given up after another.
+const KEEPALIVE: TcpKeepalive =
+    TcpKeepalive::new().with_time(KEEPALIVE_TIME).with_interval(Duration::from_secs(15)).with_retries(4);
+
+/// Seconds over which first probes are spread. The system's timers for a minute are two seconds coarse: of connections that
+/// came in one rush, all probes would leave at once, and what a queue does not hold of them be taken for silence.
+const KEEPALIVE_SPREAD: u64 = 64;
 
 const BELL: Token = Token(usize::MAX);
 
@@ -106,6 +110,24 @@ struct Listening {
     listener: TcpListener,
     /// Connections may wait; readiness is told once only.
     ready: bool,
+    /// Bursts accepted so far.
+    bursts: u64,
+}
+
+impl Listening {
+    fn new(listener: TcpListener) -> Self {
+        Self { listener, ready: true, bursts: 0 }
+    }
+
+    /// Gives connections that come from now on another time for their first probe. Those of one rush are accepted in many
+    /// bursts.
+    fn spread_keepalive(&mut self) {
+        self.bursts += 1;
+        let later = Duration::from_secs(self.bursts % KEEPALIVE_SPREAD);
+        let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_TIME + later);
+        // Without it, connections have that of the burst before.
+        let _ = SockRef::from(&self.listener).set_tcp_keepalive(&keepalive);
+    }
 }
 
 /// Accepts until told to stop.
@@ -133,8 +155,7 @@ impl Acceptor {
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
         let bell = Bell::new(Waker::new(poll.registry(), BELL)?);
-        let mut listeners: Vec<_> =
-            listeners.into_iter().map(|listener| Listening { listener, ready: true }).collect();
+        let mut listeners: Vec<_> = listeners.into_iter().map(Listening::new).collect();
         for (index, listening) in listeners.iter_mut().enumerate() {
             poll.registry().register(&mut listening.listener, Token(index), Interest::READABLE)?;
         }
@@ -227,6 +248,7 @@ impl Acceptor {
     /// Accepts from one listener; says how long to wait before accepting more.
     fn accept_burst(&mut self, index: usize, verdict: Verdict) -> Duration {
         let mut refused = 0;
+        self.listeners[index].spread_keepalive();
         for _ in 0..BURST {
             if verdict == Verdict::Accept && !self.admission.has_room() {
                 return FULL_PAUSE;
@@ -343,19 +365,37 @@ mod tests {
             Identity::new(AuthoritySecret::generate(&mut OsRng), Validity::default(), 0, &mut OsRng);
         let config = EngineConfig::new(SocketAddr::from(([127, 0, 0, 1], 0)), identity.into());
         let listeners = bind(&config).unwrap();
-        let _client = TcpStream::connect(listeners[0].local_addr().unwrap()).unwrap();
-        let socket = loop {
-            match listeners[0].accept() {
-                Ok((socket, _)) => break socket,
-                Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+        let accepted = |listener: &TcpListener| {
+            let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            loop {
+                match listener.accept() {
+                    Ok((socket, _)) => return socket,
+                    Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+                }
+                thread::yield_now();
             }
-            thread::yield_now();
         };
+        let socket = accepted(&listeners[0]);
         let socket = SockRef::from(&socket);
         assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());
-        assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(60));
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEPALIVE_TIME);
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), 4);
         // Linux counts its own needs in, and may allow less.
         let most = 2 * config.limits.send_buffer.unwrap().max(config.limits.receive_buffer.unwrap());
         assert!(socket.send_buffer_size().unwrap() <= most && socket.recv_buffer_size().unwrap() <= most);
+
+        // Bursts differ in the time of their first probe, and in nothing else.
+        let mut listening = Listening::new(listeners.into_iter().next().unwrap());
+        let times: std::collections::BTreeSet<Duration> = (0..KEEPALIVE_SPREAD)
+            .map(|_| {
+                listening.spread_keepalive();
+                let socket = accepted(&listening.listener);
+                let socket = SockRef::from(&socket);
+                assert_eq!(socket.tcp_keepalive_retries().unwrap(), 4);
+                socket.tcp_keepalive_time().unwrap()
+            })
+            .collect();
+        assert_eq!(times.len() as u64, KEEPALIVE_SPREAD);
+        assert!(times.iter().all(|time| (KEEPALIVE_TIME..KEEPALIVE_TIME * 3).contains(time)));
     }
 }
