@@ -5,8 +5,7 @@
 
 use {
     crate::{
-        OnchainError, OnchainWallet, PayoutId, StoreError,
-        coins::{self, Coins},
+        OnchainError, OnchainWallet, PayoutId, StoreError, coins,
         payouts::{self, Pending, Wanted},
         wallet::Books,
     },
@@ -79,8 +78,8 @@ impl OnchainWallet {
         self.signer()?;
         check_rate(rate)?;
         self.check_output(script, amount)?;
-        let books = self.books()?;
-        let market = Market::of(&books, self.0.maturity, rate);
+        let mut books = self.books()?;
+        let market = Market::of(&mut books, self.0.maturity, rate);
         let output = TxOut { script_pubkey: script.into(), value: amount };
         let change = TxOut { script_pubkey: market.change_script.clone(), value: Amount::ZERO };
         let funding = market
@@ -118,7 +117,7 @@ impl OnchainWallet {
         if pending >= MAX_PENDING {
             return Err(OnchainError::TooManyPending { pending });
         }
-        let market = Market::of(&books, self.0.maturity, rate);
+        let market = Market::of(&mut books, self.0.maturity, rate);
         let (chosen, left_out) = market.choose(&wanted);
         let mut batch = Batch { txid: None, fee: Amount::ZERO, signed: Vec::new(), left_out };
         if let Some((chosen, funding)) = chosen {
@@ -225,14 +224,14 @@ struct Funding {
 type Chosen<'a> = (Vec<&'a Wanted>, Funding);
 
 impl Market {
-    fn of(books: &Books, maturity: u32, rate: FeeRate) -> Market {
+    fn of(books: &mut Books, maturity: u32, rate: FeeRate) -> Market {
+        let largest: Vec<LocalOutput> =
+            books.coins(maturity).spendable().into_iter().take(MAX_INPUTS).cloned().collect();
+        debug_assert!(coins::sum(&largest) <= Amount::MAX_MONEY);
         let bdk = &books.bdk;
         let next = bdk.next_derivation_index(KeychainKind::Internal);
         let change_script = bdk.peek_address(KeychainKind::Internal, next).script_pubkey();
-        let mut coins = Coins::of(bdk, &books.pending, maturity).spendable();
-        coins.truncate(MAX_INPUTS);
-        debug_assert!(coins::sum(&coins) <= Amount::MAX_MONEY);
-        let coins = coins.into_iter().map(|coin| weighted(bdk, coin)).collect();
+        let coins = largest.into_iter().map(|coin| weighted(bdk, coin)).collect();
         Market { coins, rate, change_script }
     }
 

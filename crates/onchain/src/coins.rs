@@ -4,7 +4,10 @@ use {
     crate::payouts::Pending,
     bdk_wallet::{LocalOutput, Wallet as Bdk, chain::ChainPosition},
     bitcoin::{Amount, OutPoint, Txid},
-    std::collections::{BTreeMap, HashSet},
+    std::{
+        cmp::Reverse,
+        collections::{BTreeMap, HashSet},
+    },
 };
 
 /// The wallet's unspent coins.
@@ -52,10 +55,9 @@ impl Coins {
     }
 
     /// Those that may be spent now, largest first.
-    pub(crate) fn spendable(self) -> Vec<LocalOutput> {
-        let mut coins = self.mature;
-        coins.extend(self.change);
-        coins.sort_by_key(|coin| (std::cmp::Reverse(coin.txout.value), coin.outpoint));
+    pub(crate) fn spendable(&self) -> Vec<&LocalOutput> {
+        let mut coins: Vec<&LocalOutput> = self.mature.iter().chain(&self.change).collect();
+        coins.sort_by_key(|coin| (Reverse(coin.txout.value), coin.outpoint));
         coins
     }
 }

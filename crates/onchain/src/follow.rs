@@ -45,6 +45,9 @@ impl OnchainWallet {
         // The node is asked without holding anybody up.
         let block = self.0.node.block(&event.hash)?;
         let mut books = self.books()?;
+        if knows(&books.bdk, event) {
+            return Ok(());
+        }
         let followed = books.tip();
         if block.header.prev_blockhash != followed.hash || event.height != followed.height + 1 {
             return Err(OnchainError::Gap { event, followed });

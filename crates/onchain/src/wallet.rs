@@ -9,13 +9,17 @@ use {
         store::{self, Store},
     },
     bdk_wallet::{
-        KeychainKind, Update, Wallet as Bdk,
-        chain::{BlockId, local_chain::CheckPoint},
+        ChangeSet, KeychainKind, Update, Wallet as Bdk,
+        chain::{
+            BlockId,
+            local_chain::{self, CheckPoint},
+        },
     },
     bitcoin::{Address, Amount, Network, Script, ScriptBuf},
     node::{Chain, Node, Tip},
     rusqlite::Transaction,
     std::{
+        collections::HashSet,
         fs,
         path::Path,
         sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -24,6 +28,11 @@ use {
 
 /// Blocks from a coinbase to the first that may spend it, everywhere but on a devchain.
 const MATURITY: u32 = 100;
+/// Last blocks that are kept though they say nothing: more than ever leave the chain by themselves. BDK walks through all
+/// that are kept for each of its transactions.
+const KEPT_BLOCKS: u32 = 250;
+/// Blocks after which the others are dropped.
+const TIDY_EVERY: u32 = 144;
 
 /// What a wallet has to be told.
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +72,10 @@ pub(crate) struct Books {
     pub bdk: Bdk,
     /// The transactions that no block holds, parents before their children.
     pub pending: Vec<Pending>,
+    /// As they are since the last change, once somebody has asked.
+    coins: Option<Coins>,
+    /// The tip when everything was read from the file.
+    read_at: u32,
     /// What is in memory may differ from what is in the file.
     stale: bool,
 }
@@ -98,7 +111,8 @@ impl OnchainWallet {
         let (bdk, pending) = load(&mut store, network, &descriptors)?;
         let payout_script = bdk.peek_address(KeychainKind::External, 0).script_pubkey();
         let new_phrase = phrase.clone().filter(|_| is_new);
-        let books = Mutex::new(Books { store, bdk, pending, stale: false });
+        let read_at = bdk.latest_checkpoint().height();
+        let books = Mutex::new(Books { store, bdk, pending, coins: None, read_at, stale: false });
         let shared = Shared { node, phrase, network, maturity, descriptors, payout_script, books };
         Ok(Opened { wallet: OnchainWallet(Arc::new(shared)), new_phrase })
     }
@@ -126,12 +140,12 @@ impl OnchainWallet {
     /// # Errors
     /// When the file cannot be read.
     pub fn reserves(&self) -> Result<Reserves, OnchainError> {
-        let books = self.books()?;
+        let mut books = self.books()?;
         let failed = StoreError::sqlite("adding up payouts");
         let requested = payouts::wanted_sum(books.store.db()).map_err(&failed)?;
         let under_way = payouts::signed_sum(books.store.db()).map_err(&failed)?;
-        let coins = Coins::of(&books.bdk, &books.pending, self.0.maturity);
-        Ok(Reserves::new(books.tip(), &coins, requested, under_way))
+        let as_of = books.tip();
+        Ok(Reserves::new(as_of, books.coins(self.0.maturity), requested, under_way))
     }
 
     /// Notes a payout of `amount` to `script`, for a fee of at most `max_fee` on top. When this returns it is noted for good,
@@ -227,6 +241,7 @@ impl OnchainWallet {
         if books.stale {
             books.store.reconnect()?;
             (books.bdk, books.pending) = load(&mut books.store, self.0.network, &self.0.descriptors)?;
+            (books.coins, books.read_at) = (None, books.tip().height);
             books.stale = false;
         }
         Ok(books)
@@ -239,6 +254,11 @@ impl Books {
         Tip { height, hash }
     }
 
+    /// The coins, as of the last block.
+    pub(crate) fn coins(&mut self, maturity: u32) -> &Coins {
+        self.coins.get_or_insert_with(|| Coins::of(&self.bdk, &self.pending, maturity))
+    }
+
     /// Changes what BDK knows and the tables beside it, in one transaction. When it fails nothing has changed.
     pub(crate) fn change<T>(
         &mut self,
@@ -246,7 +266,7 @@ impl Books {
         change: impl FnOnce(&mut Bdk, &Transaction<'_>) -> Result<T, OnchainError>,
     ) -> Result<T, OnchainError> {
         let failed = StoreError::sqlite(doing);
-        self.stale = true;
+        (self.stale, self.coins) = (true, None);
         let Books { store, bdk, .. } = self;
         let value = store.write(doing, |transaction| {
             let value = change(bdk, transaction)?;
@@ -256,7 +276,8 @@ impl Books {
             Ok(value)
         })?;
         self.pending = payouts::pending(self.store.db()).map_err(&failed)?;
-        self.stale = false;
+        // From time to time all is read anew, which drops the blocks that are not needed.
+        self.stale = self.tip().height.saturating_sub(self.read_at) >= TIDY_EVERY;
         Ok(value)
     }
 
@@ -304,7 +325,8 @@ fn load(
     network: Network,
     descriptors: &Descriptors,
 ) -> Result<(Bdk, Vec<Pending>), OnchainError> {
-    let changes = store.change_set()?;
+    let mut changes = store.change_set()?;
+    tidy(store, &mut changes)?;
     let failed = StoreError::sqlite("reading payouts");
     for (height, block) in payouts::confirming_blocks(store.db()).map_err(&failed)? {
         if changes.local_chain.blocks.get(&height) != Some(&Some(block)) {
@@ -323,4 +345,27 @@ fn load(
         .map_err(|error| OnchainError::OtherKeys { path: store.path().into(), reason: error.to_string() })?;
     let bdk = bdk.ok_or_else(|| StoreError::Damaged("it holds no wallet".into()))?;
     Ok((bdk, pending))
+}
+
+/// Drops the blocks that hold nothing of the wallet's and are too deep to leave the chain.
+fn tidy(store: &mut Store, changes: &mut ChangeSet) -> Result<(), OnchainError> {
+    let blocks = &mut changes.local_chain.blocks;
+    let Some(deep) = blocks.keys().next_back().and_then(|tip| tip.checked_sub(KEPT_BLOCKS)) else {
+        return Ok(());
+    };
+    let anchors = changes.tx_graph.anchors.iter();
+    // BDK wants the first block of every chain.
+    let needed: HashSet<u32> = anchors.map(|(anchor, _)| anchor.block_id.height).chain([0]).collect();
+    let idle: Vec<u32> =
+        blocks.range(..deep).map(|(height, _)| *height).filter(|height| !needed.contains(height)).collect();
+    if idle.is_empty() {
+        return Ok(());
+    }
+    let doing = "dropping blocks that are not needed";
+    let gone = local_chain::ChangeSet { blocks: idle.iter().map(|height| (*height, None)).collect() };
+    store.write(doing, |db| {
+        Ok(ChangeSet::from(gone).persist_to_sqlite(db).map_err(StoreError::sqlite(doing))?)
+    })?;
+    blocks.retain(|height, _| *height >= deep || needed.contains(height));
+    Ok(())
 }

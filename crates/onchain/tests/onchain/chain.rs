@@ -100,6 +100,37 @@ fn a_wallet_that_was_away_catches_up() {
     assert_eq!(rig.wallet.reserves().unwrap().total(), SUBSIDY * 2);
 }
 
+/// What is deep and says nothing is dropped, and nothing else: payouts and coins of those blocks stay.
+#[test]
+fn old_blocks_that_say_nothing_are_dropped() {
+    let mut rig = Rig::with_coins(2);
+    rig.request("one", 1, 25_000);
+    rig.wallet.build_batch(FeeRate::BROADCAST_MIN).unwrap();
+    rig.send();
+    rig.mine_others(1);
+    let (status, reserves) = (rig.status("one"), rig.wallet.reserves().unwrap());
+    let kept = |rig: &Rig| -> Vec<u32> {
+        let db = rusqlite::Connection::open(rig.directory.path().join("onchain.sqlite")).unwrap();
+        let mut select = db.prepare("SELECT block_height FROM bdk_blocks ORDER BY 1").unwrap();
+        select.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    };
+    // Opened anew it has the first block, the two coinbases, the payout; and 250 below the tip.
+    rig.mine_others(300);
+    rig.kill();
+    let blocks = kept(&rig);
+    assert_eq!((&blocks[..4], blocks[4], blocks.len()), (&[0, 1, 2, 7][..], 57, 4 + 251));
+    assert_eq!(rig.status("one"), status);
+    assert_eq!(rig.wallet.reserves().unwrap().total(), reserves.total());
+    rig.reorganise(30);
+    rig.catch_up();
+    assert_eq!(rig.wallet.reserves().unwrap().total(), reserves.total());
+    // Without a restart it happens, too.
+    rig.mine_others(150);
+    rig.wallet.reserves().unwrap();
+    assert!(kept(&rig).len() < 350);
+    assert_eq!(rig.status("one"), status);
+}
+
 #[test]
 fn events_must_follow_each_other() {
     let rig = Rig::new();

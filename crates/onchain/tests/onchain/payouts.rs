@@ -186,6 +186,39 @@ fn one_id_is_one_payout() {
     }
 }
 
+/// Threads that ask for the same payouts, build and send, beside one that follows the chain.
+#[test]
+fn threads_do_not_pay_twice() {
+    let rig = Rig::with_coins(6);
+    let names = ["a", "b", "c", "d", "e"];
+    let max_fee = rig.wallet.estimate(&recipient(1), sats(30_000_000), RATE).unwrap() * 2;
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for (number, name) in (1..).zip(names) {
+                    rig.wallet.request(&id(name), &recipient(number), sats(30_000_000), max_fee).unwrap();
+                    match rig.wallet.build_batch(RATE) {
+                        Ok(_) | Err(OnchainError::Behind { .. }) => {}
+                        Err(error) => panic!("{error}"),
+                    }
+                    rig.wallet.broadcast_pending().unwrap();
+                }
+            });
+        }
+        for _ in 0..10 {
+            rig.mine_others(1);
+        }
+    });
+    rig.wallet.build_batch(RATE).unwrap();
+    rig.send();
+    rig.mine_others(1);
+    for (number, name) in (1..).zip(names) {
+        assert!(matches!(rig.status(name), PayoutStatus::Confirmed { .. }), "{name}");
+        assert_eq!(rig.received(&recipient(number)), [sats(30_000_000)], "{name}");
+    }
+    assert_eq!(rig.wallet.reserves().unwrap().under_way, Amount::ZERO);
+}
+
 #[test]
 fn what_cannot_be_paid_is_refused_at_once() {
     let rig = Rig::with_coins(1);
