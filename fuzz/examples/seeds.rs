@@ -1,5 +1,7 @@
-//! Writes what each target begins with to a directory of its own: `seeds DIR` makes `DIR/<target>/…`.
+//! Writes what each target begins with, its seeds and the inputs that were kept, to a directory of its own: `seeds DIR` makes
+//! `DIR/<target>/…`.
 
+use assay_fuzz::kept;
 use assay_fuzz::targets::TARGETS;
 use std::path::PathBuf;
 use std::{env, fs, io};
@@ -13,6 +15,9 @@ fn main() -> io::Result<()> {
         fs::create_dir_all(&dir)?;
         for (number, seed) in (target.seeds)().into_iter().enumerate() {
             fs::write(dir.join(format!("seed-{number:03}")), seed)?;
+        }
+        for (number, input) in kept::read(target.name)?.into_iter().enumerate() {
+            fs::write(dir.join(format!("kept-{number:05}")), input)?;
         }
     }
     Ok(())

@@ -4,6 +4,7 @@
 //! ordinary test (`tests/kept.rs`), and in a debugger alike. `README.md` has the commands.
 
 pub mod input;
+pub mod kept;
 pub mod mutate;
 pub mod samples;
 pub mod targets;

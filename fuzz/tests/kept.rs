@@ -1,22 +1,14 @@
 //! Every target without a fuzzer: over its seeds, over the inputs that were kept of real fuzzing, and over
 //! mutations of both. What is tried is the same in every run, so a failure comes again.
 
+use assay_fuzz::kept;
 use assay_fuzz::mutate::{Rng, mutate};
 use assay_fuzz::targets::{TARGETS, Target};
-use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 /// Longer inputs are only slower.
 const MAX_LEN: usize = 4096;
-
-fn kept(target: &Target) -> Vec<Vec<u8>> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target.name);
-    let Ok(entries) = fs::read_dir(&dir) else { return Vec::new() };
-    let mut paths: Vec<_> = entries.map(|entry| entry.expect("an entry can be read").path()).collect();
-    paths.sort();
-    paths.iter().map(|path| fs::read(path).expect("a kept input can be read")).collect()
-}
 
 /// Runs the body; a failure says which bytes it was.
 fn try_input(target: &Target, input: &[u8]) {
@@ -31,7 +23,9 @@ fn run(name: &str) {
     let target = TARGETS.iter().find(|target| target.name == name).expect("a target of this name");
     let mut inputs = (target.seeds)();
     assert!(!inputs.is_empty());
-    inputs.extend(kept(target));
+    let kept = kept::read(name).expect("a file of kept inputs");
+    assert!(!kept.is_empty());
+    inputs.extend(kept);
     try_input(target, &[]);
     inputs.iter().for_each(|input| try_input(target, input));
     let mut rng = Rng::new(name.bytes().fold(0, |seed, byte| seed * 31 + u64::from(byte)));

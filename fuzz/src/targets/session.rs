@@ -357,6 +357,7 @@ impl Play {
     }
 
     fn new_work(&mut self, input: &mut Input<'_>) {
+        self.clients.iter_mut().for_each(Client::may_be_overtaken);
         match input.below(4) {
             0 | 1 => self.world.node.new_fees(),
             2 => self.world.node.new_block(false),
