@@ -49,6 +49,14 @@ impl Reader {
         query(&snapshot, &mut self.keys, &self.tail)
     }
 
+    /// The epoch that work is credited to.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn open_epoch(&mut self) -> Result<Epoch, StoreError> {
+        self.read(|_, _, tail| Ok(tail.open))
+    }
+
     /// Epochs from one on, ascending, at most `limit`.
     ///
     /// # Errors

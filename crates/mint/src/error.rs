@@ -1,0 +1,35 @@
+//! Why the mint cannot be run.
+
+use crate::{BooksError, EpochUnit};
+
+/// What keeps the mint from starting, or from opening an epoch.
+#[derive(Debug, thiserror::Error)]
+pub enum MintError {
+    /// The mint's database.
+    #[error("the mint's database cannot be used: {0}")]
+    Database(#[from] cdk_common::database::Error),
+    /// CDK refuses.
+    #[error("the mint: {0}")]
+    Cdk(#[from] cdk::Error),
+    /// CDK's routes.
+    #[error("the mint's routes: {0}")]
+    Routes(String),
+    /// The ledger.
+    #[error("the mint cannot read the pool's books: {0}")]
+    Books(#[from] BooksError),
+    /// Nobody waited for a task.
+    #[error("the mint is stopping")]
+    Stopped,
+    /// Two units that CDK cannot tell apart.
+    #[error(
+        "unit `{unit}` has the derivation path of another: that happens once in two thousand million pairs of epochs; this \
+         epoch's eHash stays credited, and cannot be claimed"
+    )]
+    Collision {
+        /// The unit that came later.
+        unit: EpochUnit,
+    },
+    /// The public address.
+    #[error("mint.url {0} is none; use https://mint.example or http://127.0.0.1:3338")]
+    Url(String),
+}

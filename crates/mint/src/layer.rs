@@ -1,0 +1,166 @@
+//! What stands in front of CDK's routes.
+//!
+//! CDK has no hook for quotes that grow by themselves, so requests that need an up-to-date quote are stopped here, the quote
+//! is brought up, and CDK goes on as if it had always been so. A request that changes the database takes a permit, one for
+//! each core: more at once only wait for each other inside of SQLite, and longer.
+
+use crate::{opening::Epochs, processor::METHOD, quotes::Quotes, refusal::RefusalAnswer};
+use axum::{
+    Json,
+    body::{Body, Bytes},
+    extract::{Request, State},
+    http::{Method, StatusCode, request::Parts},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use cdk::{
+    error::ErrorCode,
+    mint::MintQuote,
+    nuts::{MintQuoteCustomRequest, MintQuoteCustomResponse},
+};
+use cdk_common::QuoteId;
+use http_body_util::{BodyExt, Limited};
+use serde::Deserialize;
+use std::{sync::Arc, time::Duration};
+use tokio::sync::Semaphore;
+
+/// Largest request: a thousand inputs with their proofs.
+const MOST_BYTES: usize = 2 << 20;
+/// When a quote's state is told again after it was asked for: a wallet that asks first and subscribes then would wait for
+/// news that it has missed. (NUT-17 would have it told at once; CDK tells it for its own methods only.)
+const ECHOES: [Duration; 2] = [Duration::from_millis(300), Duration::from_millis(1500)];
+/// Echoes under way at one time.
+const MOST_ECHOES: usize = 1024;
+
+/// What the layer works with.
+#[derive(Clone)]
+pub(crate) struct Front {
+    pub quotes: Arc<Quotes>,
+    pub epochs: Arc<Epochs>,
+    pub permits: Arc<Semaphore>,
+    pub echoes: Arc<Semaphore>,
+}
+
+/// Requests for several quotes at once.
+#[derive(Deserialize)]
+struct Quoted {
+    /// NUT-29.
+    #[serde(default)]
+    quotes: Vec<QuoteId>,
+    /// NUT-04.
+    quote: Option<QuoteId>,
+}
+
+impl Front {
+    /// With a permit for each of so many cores.
+    pub(crate) fn new(quotes: Arc<Quotes>, epochs: Arc<Epochs>, cores: usize) -> Self {
+        let (permits, echoes) =
+            (Arc::new(Semaphore::new(cores.max(1))), Arc::new(Semaphore::new(MOST_ECHOES)));
+        Self { quotes, epochs, permits, echoes }
+    }
+
+    async fn serve(self, parts: Parts, body: Body, next: Next) -> Result<Response, RefusalAnswer> {
+        let path = parts.uri.path().to_owned();
+        let path: Vec<&str> = path.split('/').skip(1).collect();
+        match (&parts.method, path.as_slice()) {
+            (&Method::POST, ["v1", "mint", "quote", method]) if *method == METHOD => {
+                let _permit = self.permit().await?;
+                self.quote(&read(body).await?).await
+            }
+            (&Method::POST, ["v1", "mint", "quote", method]) => Err(RefusalAnswer::in_words(format!(
+                "eHash comes of mining alone: use method `{METHOD}`, not `{method}`"
+            ))),
+            (&Method::GET, ["v1", "mint", "quote", method, id]) if *method == METHOD => {
+                if let Ok(id) = id.parse() {
+                    let _permit = self.permit().await?;
+                    self.quotes.bring_up(&id).await?.into_iter().for_each(|quote| self.echo(quote));
+                }
+                Ok(next.run(Request::from_parts(parts, body)).await)
+            }
+            (
+                &Method::POST,
+                ["v1", "mint", "quote", method, "check"]
+                | ["v1", "mint", method, "batch"]
+                | ["v1", "mint", method],
+            ) if *method == METHOD => {
+                let body = read(body).await?;
+                let _permit = self.permit().await?;
+                self.bring_up_all(&body).await?;
+                Ok(next.run(Request::from_parts(parts, Body::from(body))).await)
+            }
+            (&Method::POST, _) => {
+                let _permit = self.permit().await?;
+                Ok(next.run(Request::from_parts(parts, body)).await)
+            }
+            _ => Ok(next.run(Request::from_parts(parts, body)).await),
+        }
+    }
+
+    async fn permit(&self) -> Result<tokio::sync::SemaphorePermit<'_>, RefusalAnswer> {
+        let stopping = || {
+            RefusalAnswer::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                ErrorCode::Unknown(50_000),
+                "the mint is stopping",
+            )
+        };
+        self.permits.acquire().await.map_err(|_| stopping())
+    }
+
+    /// Gets a key's quote, or creates it.
+    async fn quote(&self, body: &[u8]) -> Result<Response, RefusalAnswer> {
+        let request: MintQuoteCustomRequest =
+            serde_json::from_slice(body).map_err(|error| RefusalAnswer::unreadable(error.to_string()))?;
+        // An epoch that the pool has just opened.
+        if !self.epochs.is_open_unit(&request.unit)
+            && let Err(error) = self.epochs.catch_up().await
+        {
+            tracing::warn!(%error, "epochs cannot be opened");
+        }
+        let quote = self.quotes.of(&request.unit, request.pubkey).await?;
+        self.echo(quote.clone());
+        let response = MintQuoteCustomResponse::<QuoteId>::try_from(quote);
+        let response = response.map_err(|error| RefusalAnswer::in_words(error.to_string()))?;
+        Ok(Json(response).into_response())
+    }
+
+    async fn bring_up_all(&self, body: &[u8]) -> Result<(), RefusalAnswer> {
+        // What cannot be read is for CDK to refuse.
+        let Ok(Quoted { quotes, quote }) = serde_json::from_slice(body) else { return Ok(()) };
+        for id in quotes.iter().chain(&quote) {
+            self.quotes.bring_up(id).await?;
+        }
+        Ok(())
+    }
+
+    /// Tells subscribers twice of what there is to claim.
+    fn echo(&self, quote: MintQuote) {
+        if quote.amount_paid() == quote.amount_issued() {
+            return;
+        }
+        let Ok(place) = Arc::clone(&self.echoes).try_acquire_owned() else { return };
+        let quotes = Arc::clone(&self.quotes);
+        tokio::spawn(async move {
+            let _place = place;
+            let mut before = Duration::ZERO;
+            for at in ECHOES {
+                tokio::time::sleep(at - before).await;
+                quotes.announce(&quote);
+                before = at;
+            }
+        });
+    }
+}
+
+/// The layer: to be put around CDK's router.
+pub(crate) async fn front(State(front): State<Front>, request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    front.serve(parts, body, next).await.unwrap_or_else(IntoResponse::into_response)
+}
+
+async fn read(body: Body) -> Result<Bytes, RefusalAnswer> {
+    let read = Limited::new(body, MOST_BYTES).collect().await;
+    let read =
+        read.map_err(|_| RefusalAnswer::unreadable(format!("a request has at most {MOST_BYTES} bytes")))?;
+    Ok(read.to_bytes())
+}

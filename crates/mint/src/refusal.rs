@@ -1,0 +1,76 @@
+//! Answers that refuse, in the words and codes of the NUTs.
+
+use crate::quotes::QuoteError;
+use axum::{
+    Json,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use cdk::error::{ErrorCode, ErrorResponse};
+
+/// Not among the NUTs' codes: wallets show the words beside a code that they do not know.
+const OUR_OWN: u16 = 20_010;
+
+/// An error that a wallet is told.
+#[derive(Clone, Debug)]
+pub(crate) struct RefusalAnswer {
+    status: StatusCode,
+    code: ErrorCode,
+    detail: String,
+}
+
+impl RefusalAnswer {
+    pub(crate) fn new(status: StatusCode, code: ErrorCode, detail: impl Into<String>) -> Self {
+        Self { status, code, detail: detail.into() }
+    }
+
+    /// With words for the wallet's user alone.
+    pub(crate) fn in_words(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, ErrorCode::Unknown(OUR_OWN), detail)
+    }
+
+    /// There is nothing under this address.
+    pub(crate) fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, ErrorCode::Unknown(OUR_OWN), detail)
+    }
+
+    /// The request cannot be read.
+    pub(crate) fn unreadable(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, ErrorCode::Unknown(OUR_OWN), detail)
+    }
+}
+
+impl From<QuoteError> for RefusalAnswer {
+    fn from(error: QuoteError) -> Self {
+        let detail = error.to_string();
+        match error {
+            QuoteError::Unit { .. } => Self::new(StatusCode::BAD_REQUEST, ErrorCode::UnsupportedUnit, detail),
+            QuoteError::NoKey | QuoteError::Key(_) => {
+                Self::new(StatusCode::BAD_REQUEST, ErrorCode::PubkeyRequired, detail)
+            }
+            QuoteError::Books(error) => {
+                tracing::warn!(%error, "quotes cannot be brought up to date");
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unknown(OUR_OWN), detail)
+            }
+            QuoteError::Overpaid { .. } => {
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Unknown(OUR_OWN), detail)
+            }
+            QuoteError::Mint(error) => {
+                let ErrorResponse { code, detail } = error.into();
+                Self::new(StatusCode::BAD_REQUEST, code, detail)
+            }
+            // What a database says is for the operator.
+            QuoteError::Database(error) => {
+                tracing::error!(%error, "the mint's database failed");
+                let detail = "the mint's database cannot be used at present; try again later";
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unknown(OUR_OWN), detail)
+            }
+        }
+    }
+}
+
+impl IntoResponse for RefusalAnswer {
+    fn into_response(self) -> Response {
+        (self.status, Json(ErrorResponse::new(self.code, self.detail))).into_response()
+    }
+}
