@@ -33,6 +33,8 @@ pub struct PoolFile {
     #[serde(default)]
     pub epochs: EpochsSection,
     pub node: NodeSection,
+    /// Without the section there is no mint; the pool credits all the same.
+    pub mint: Option<MintSection>,
     #[serde(default)]
     pub http: HttpSection,
     #[serde(default)]
@@ -121,6 +123,15 @@ impl<'de> Deserialize<'de> for Secret {
     }
 }
 
+/// `[mint]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MintSection {
+    pub listen: SocketAddr,
+    pub name: String,
+    pub description: String,
+}
+
 /// `[http]`
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -186,6 +197,16 @@ fn default_patience_seconds() -> u64 {
 impl Default for EpochsSection {
     fn default() -> Self {
         Self { q: 3, window: 16, fee_ppm: 10_000, maturity: 100 }
+    }
+}
+
+impl Default for MintSection {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 3338)),
+            name: "Assay".to_owned(),
+            description: "Ecash for the work of this pool's miners".to_owned(),
+        }
     }
 }
 

@@ -13,6 +13,7 @@ mod ledger_command;
 mod logging;
 mod metrics;
 mod mine;
+mod mint_service;
 mod output;
 mod pool_command;
 mod roles;

@@ -87,10 +87,12 @@ fn serve(resolved: Resolved) -> Result<()> {
         pool: resolved.pool.clone(),
         engine,
         http_listen: resolved.file.http.listen,
+        mint: resolved.file.mint.as_ref().map(|section| (section, data_dir.as_path())),
         stop: shutdown.stop(),
     })?;
+    let mint = running.mint.as_ref().map(|mint| format!(" mint={}", mint.local_addr())).unwrap_or_default();
     output::line(format_args!(
-        "ready: stratum={} http={} authority={authority_key}",
+        "ready: stratum={} http={} authority={authority_key}{mint}",
         running.pool.local_addr(),
         running.http.local_addr()
     ));

@@ -12,12 +12,15 @@ use node::{Node, Stop};
 use pool::{Parts, Pool, PoolConfig};
 use sv2::noise::{AuthoritySecret, Identity, Validity};
 
+use crate::config::MintSection;
 use crate::http::{HttpServer, Sources};
+use crate::mint_service::MintServer;
 
 /// A pool with its ledger and its pages.
 pub struct RunningPool {
     pub pool: Pool,
     pub http: HttpServer,
+    pub mint: Option<MintServer>,
     pub ledger: LedgerHandle,
     books: Ledger,
 }
@@ -30,6 +33,8 @@ pub struct PoolPlan<'a> {
     pub pool: PoolConfig,
     pub engine: EngineConfig,
     pub http_listen: SocketAddr,
+    /// The mint's section, and where its files are.
+    pub mint: Option<(&'a MintSection, &'a Path)>,
     pub stop: Stop,
 }
 
@@ -49,7 +54,11 @@ impl RunningPool {
             connections: pool.connections(),
         };
         let http = HttpServer::start(plan.http_listen, sources)?;
-        Ok(Self { pool, http, ledger, books })
+        let start = |(section, data_dir)| {
+            MintServer::start(section, data_dir, path).context("the mint cannot be started")
+        };
+        let mint = plan.mint.map(start).transpose()?;
+        Ok(Self { pool, http, mint, ledger, books })
     }
 
     /// Whether all threads live. One that died has said why in the log.
@@ -59,7 +68,7 @@ impl RunningPool {
 
     /// Devices first, then the books: nothing that was accepted is lost.
     pub fn stop(self) -> Result<()> {
-        drop(self.http);
+        drop((self.http, self.mint));
         self.pool.stop();
         self.books.close().context("the ledger was not closed in good order")
     }

@@ -103,6 +103,7 @@ impl Scene {
             },
             engine,
             http_listen: ([127, 0, 0, 1], 0).into(),
+            mint: None,
             stop: stop.clone(),
         })?;
         let address = running.pool.local_addr();
