@@ -33,6 +33,8 @@ pub struct PoolSettings {
     pub shards: u16,
     /// How long a connection may be without a channel.
     pub first_channel_seconds: u64,
+    /// Whether the mint runs in its process.
+    pub mint: bool,
 }
 
 impl Default for PoolSettings {
@@ -46,12 +48,13 @@ impl Default for PoolSettings {
             maturity: 100,
             shards: 0,
             first_channel_seconds: 120,
+            mint: false,
         }
     }
 }
 
 /// Where a pool listens, as its ready line says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Addresses {
     /// `host:port` for Stratum.
     pub stratum: String,
@@ -59,13 +62,20 @@ pub struct Addresses {
     pub http: String,
     /// Authority public key in base58.
     pub authority: String,
+    /// `host:port` of the mint, if there is one.
+    pub mint: Option<String>,
 }
 
 impl Addresses {
     fn parse(line: &str) -> Option<Addresses> {
         let mut words = line.strip_prefix("ready: ")?.split(' ');
         let mut field = |name: &str| Some(words.next()?.strip_prefix(name)?.strip_prefix('=')?.to_owned());
-        Some(Addresses { stratum: field("stratum")?, http: field("http")?, authority: field("authority")? })
+        Some(Addresses {
+            stratum: field("stratum")?,
+            http: field("http")?,
+            authority: field("authority")?,
+            mint: field("mint"),
+        })
     }
 }
 
@@ -103,8 +113,13 @@ impl AssayPool {
         let mut pool = AssayPool::prepare(surroundings, node, settings);
         pool.launch();
         // From now on it keeps its ports, so that devices and tests find it again.
-        let fixed = [("[pool]\nlisten", &pool.addresses.stratum), ("[http]\nlisten", &pool.addresses.http)];
-        for (field, address) in fixed {
+        let Addresses { stratum, http, mint, .. } = &pool.addresses;
+        let fixed = [
+            ("[pool]\nlisten", Some(stratum)),
+            ("[http]\nlisten", Some(http)),
+            ("[mint]\nlisten", mint.as_ref()),
+        ];
+        for (field, address) in fixed.into_iter().filter_map(|(field, address)| Some((field, address?))) {
             pool.config = pool
                 .config
                 .replace(&format!("{field} = \"127.0.0.1:0\""), &format!("{field} = \"{address}\""));
@@ -120,7 +135,7 @@ impl AssayPool {
             let usual = format!("data_dir = \"{}\"", directory.path().join("data").display());
             config = config.replace(&usual, &format!("data_dir = \"{}\"", data_dir.display()));
         }
-        let nowhere = Addresses { stratum: String::new(), http: String::new(), authority: String::new() };
+        let nowhere = Addresses::default();
         AssayPool { process: None, directory, surroundings, config, addresses: nowhere }
     }
 
@@ -350,6 +365,7 @@ pub fn config_file(directory: &Path, node: &RealNode, settings: &PoolSettings) -
         maturity,
         shards,
         first_channel_seconds,
+        mint,
     } = settings;
     let mut text = format!("data_dir = \"{}\"\n", directory.join("data").display());
     let payout_script = signet::payout_script().to_hex_string();
@@ -365,6 +381,9 @@ pub fn config_file(directory: &Path, node: &RealNode, settings: &PoolSettings) -
         node.cookie_file().display(),
     )
     .expect("writing to a string does not fail");
+    if *mint {
+        text.push_str("[mint]\nlisten = \"127.0.0.1:0\"\n");
+    }
     text
 }
 
