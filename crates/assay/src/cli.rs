@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::{demo, keys, ledger_command, mine, pool_command, swarm};
+use crate::{demo, keys, ledger_command, mine, pool_command, swarm, wallet_command};
 
 /// Run, or mine on, a Bitcoin pool without accounts. Every share earns eHash.
 #[derive(Parser)]
@@ -29,6 +29,8 @@ enum Command {
     Ledger(ledger_command::Arguments),
     /// Make and show keys: a pool's authority key, a miner's payout key.
     Keys(keys::Arguments),
+    /// Hold eHash: payout keys to mine with, claiming, sending and receiving.
+    Wallet(wallet_command::Arguments),
 }
 
 /// Parses the command line and runs what it names.
@@ -40,6 +42,7 @@ pub fn run() -> Result<ExitCode> {
         Command::Swarm(arguments) => swarm::run(arguments),
         Command::Ledger(arguments) => ledger_command::run(&arguments),
         Command::Keys(arguments) => keys::run(arguments),
+        Command::Wallet(arguments) => wallet_command::run(arguments),
     }
 }
 

@@ -19,6 +19,7 @@ mod pool_command;
 mod roles;
 mod shutdown;
 mod swarm;
+mod wallet_command;
 
 use std::io::Write;
 use std::process::ExitCode;
