@@ -80,7 +80,9 @@ fn the_example_is_complete_and_correct() {
         .lines()
         .map(|line| {
             let uncommented = line.strip_prefix("# ").filter(|rest| {
-                rest.split_once(" = ").is_some_and(|(name, _)| {
+                let section = rest.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+                let name = section.or_else(|| rest.split_once(" = ").map(|(name, _)| name));
+                name.is_some_and(|name| {
                     !name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c == '_')
                 })
             });
