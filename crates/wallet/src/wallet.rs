@@ -196,7 +196,13 @@ impl EhashWallet {
         if wallet.keysets(KeysetLoadPolicy::CacheOnly).await.is_err() {
             wallet.keysets(KeysetLoadPolicy::Refresh).await?;
         }
+        let unfinished = self.unfinished().await?.contains(&epoch);
         wallet.recover_incomplete_sagas().await?;
+        if unfinished {
+            // A swap that was cut off can leave what it spent beside what it made.
+            let held = wallet.get_unspent_proofs().await?;
+            wallet.check_proofs_spent(held).await?;
+        }
         Ok(wallet)
     }
 

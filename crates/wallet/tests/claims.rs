@@ -178,6 +178,38 @@ async fn tokens_go_from_wallet_to_wallet() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn interrupted_tokens_are_not_lost() {
+    let mut rig = Rig::start().await;
+    let (alice, bob) = (Owner::new(&rig).await, Owner::new(&rig).await);
+    credit(&mut rig, &[(alice.key(KeyOf::Device), 1000)]).await;
+    alice.open().await.claim().await.unwrap();
+    let (mut received, mut interrupted) = (0, 0);
+    for times in (0..8).cycle().take(24) {
+        let sent = until_woken(times, alice.open().await.send(Epoch(0), Ehash::new(33))).await;
+        let Some(Ok(sent)) = sent else {
+            interrupted += 1;
+            tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+            // Whether or not there was a token, nobody has it.
+            alice.open().await.take_back(Epoch(0)).await.unwrap();
+            assert_eq!(holdings(&alice.open().await).await, [(0, 1000 - received, 0)]);
+            continue;
+        };
+        if until_woken(times / 2, bob.open().await.receive(&sent.token)).await.is_none() {
+            interrupted += 1;
+            tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+            // What was begun is ended by the next; what was not can still be received.
+            let receiver = bob.open().await;
+            receiver.claim().await.unwrap();
+            let _ = receiver.receive(&sent.token).await;
+        }
+        received += 33;
+        assert_eq!(holdings(&bob.open().await).await, [(0, received, 0)]);
+        assert_eq!(holdings(&alice.open().await).await, [(0, 1000 - received, 0)]);
+    }
+    assert!(interrupted > 8 && received > 0, "{interrupted}, {received}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_words_bring_everything_back() {
     let mut rig = Rig::start().await;
     let (alice, bob) = (Owner::new(&rig).await, Owner::new(&rig).await);
