@@ -19,8 +19,9 @@ pub trait Node: Send + Sync {
     ///
     /// Without `known` it is the newest, now. With `known` the call blocks until the tip, or the mempool in a way worth
     /// mining, has changed from it. On a new tip the first may have no transactions, where the node takes its time to make
-    /// one that has; then the next call gives that. A node that does not answer, or not well, is tried again with growing pauses, and
-    /// [`Node::status`] shows what is wrong: an operator may repair a password or start the right network meanwhile.
+    /// one that has; then the next call gives that. A node that does not answer, or not well, is tried again with growing
+    /// pauses, and [`Node::status`] shows what is wrong: an operator may repair a password or start the right network
+    /// meanwhile.
     ///
     /// # Errors
     /// [`NodeError::Stopped`] when `stop` is raised (within about a second); at the deadline what went wrong last, or
