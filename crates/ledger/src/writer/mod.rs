@@ -308,7 +308,6 @@ impl<S: Store> Writer<S> {
 
     /// All that comes until the tick allows a commit: what waits already, if it does so now.
     fn gather(&self, first: Request) -> Vec<Request> {
-        self.nap();
         let mut group = vec![first];
         // Who closes the ledger does not wait for a tick.
         while group.len() < GROUP_MAX && !matches!(group.last(), Some(Request::Stop)) {
