@@ -98,7 +98,8 @@ pub fn authority(data_dir: &Path) -> Result<AuthoritySecret> {
         }),
         Err(error) if error.kind() == ErrorKind::NotFound => {
             let secret = AuthoritySecret::generate(&mut rand::rngs::OsRng);
-            store(&path, &secret).with_context(|| format!("{} cannot be written", path.display()))?;
+            store(&path, secret.to_text().as_str())
+                .with_context(|| format!("{} cannot be written", path.display()))?;
             Ok(secret)
         }
         Err(error) => Err(error).with_context(|| format!("{} cannot be read", path.display())),
@@ -119,11 +120,11 @@ pub fn authority_of_pool(data_dir: &Path, ledger: &Path) -> Result<AuthoritySecr
     authority(data_dir)
 }
 
-/// Written aside and renamed, so that no half-written key is ever found.
-fn store(path: &Path, secret: &AuthoritySecret) -> std::io::Result<()> {
+/// Stores a secret for its owner alone; written aside and renamed, so that no half-written one is ever found.
+pub fn store(path: &Path, secret: &str) -> std::io::Result<()> {
     let aside = path.with_extension("new");
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
-    writeln!(file, "{}", secret.to_text().as_str())?;
+    writeln!(file, "{secret}")?;
     file.sync_all()?;
     fs::rename(&aside, path)
 }

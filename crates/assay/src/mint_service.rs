@@ -1,10 +1,9 @@
 //! The mint in the pool's process: on threads of its own, reading the ledger beside its writer. Whatever becomes of it,
 //! mining goes on.
 
-use std::fs::{self, OpenOptions};
-use std::io::{ErrorKind, Write};
+use std::fs;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -18,6 +17,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use crate::config::MintSection;
+use crate::keys;
 
 /// Names in the data directory.
 const SEED_FILE: &str = "mint.seed";
@@ -105,20 +105,12 @@ fn seed(data_dir: &Path, database: &Path) -> Result<MintSeed> {
             );
             let mut bytes = [0; 32];
             OsRng.fill_bytes(&mut bytes);
-            store(&path, &bytes).with_context(|| format!("{} cannot be written", path.display()))?;
+            keys::store(&path, &bytes.to_lower_hex_string())
+                .with_context(|| format!("{} cannot be written", path.display()))?;
             Ok(MintSeed::from_bytes(bytes))
         }
         Err(error) => Err(error).with_context(|| format!("{} cannot be read", path.display())),
     }
-}
-
-/// Written aside and renamed, so that no half-written seed is ever found.
-fn store(path: &Path, bytes: &[u8; 32]) -> std::io::Result<()> {
-    let aside = path.with_extension("new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
-    writeln!(file, "{:x}", bytes.as_hex())?;
-    file.sync_all()?;
-    fs::rename(&aside, path)
 }
 
 #[cfg(test)]
