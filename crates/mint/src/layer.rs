@@ -110,7 +110,7 @@ impl Front {
     /// Gets a key's quote, or creates it.
     async fn quote(&self, body: &[u8]) -> Result<Response, RefusalAnswer> {
         let request: MintQuoteCustomRequest =
-            serde_json::from_slice(body).map_err(|error| RefusalAnswer::unreadable(error.to_string()))?;
+            serde_json::from_slice(body).map_err(|error| RefusalAnswer::in_words(error.to_string()))?;
         // An epoch that the pool has just opened.
         if !self.epochs.is_open_unit(&request.unit)
             && let Err(error) = self.epochs.catch_up().await
@@ -161,6 +161,6 @@ pub(crate) async fn front(State(front): State<Front>, request: Request, next: Ne
 async fn read(body: Body) -> Result<Bytes, RefusalAnswer> {
     let read = Limited::new(body, MOST_BYTES).collect().await;
     let read =
-        read.map_err(|_| RefusalAnswer::unreadable(format!("a request has at most {MOST_BYTES} bytes")))?;
+        read.map_err(|_| RefusalAnswer::in_words(format!("a request has at most {MOST_BYTES} bytes")))?;
     Ok(read.to_bytes())
 }

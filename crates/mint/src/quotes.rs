@@ -88,7 +88,8 @@ impl Quotes {
         }
         let pubkey = pubkey.ok_or(QuoteError::NoKey)?;
         let owner = Owner { unit: epoch_unit, key: payout_key(&pubkey)? };
-        self.paid(owner, pubkey).await
+        let credited = self.credited(owner).await?;
+        self.paid(owner, pubkey, credited).await
     }
 
     /// Pays a quote that exists up to what the ledger has. Nothing happens for an id that is none of ours: CDK has the words
@@ -97,12 +98,16 @@ impl Quotes {
     /// # Errors
     /// As [`Quotes::of`].
     pub async fn bring_up(&self, id: &QuoteId) -> Result<Option<MintQuote>, QuoteError> {
-        let quote = self.mint.localstore().get_mint_quote(id).await?;
-        let owner = quote.and_then(|quote| Some((Owner::parse(&quote.request)?, quote.pubkey?)));
-        match owner {
-            Some((owner, pubkey)) => Ok(Some(self.paid(owner, pubkey).await?)),
-            None => Ok(None),
+        let Some(quote) = self.mint.localstore().get_mint_quote(id).await? else { return Ok(None) };
+        let (Some(owner), Some(pubkey)) = (Owner::parse(&quote.request), quote.pubkey) else {
+            return Ok(None);
+        };
+        let credited = self.credited(owner).await?;
+        // Wallets look often, and mostly there is nothing new: then nothing is written.
+        if quote.amount_paid().value() == credited.get() {
+            return Ok(Some(quote));
         }
+        Ok(Some(self.paid(owner, pubkey, credited).await?))
     }
 
     /// Tells subscribers of a quote's state, though it may not have changed.
@@ -110,9 +115,12 @@ impl Quotes {
         self.mint.pubsub_manager().mint_quote_payment(quote, quote.amount_paid());
     }
 
-    async fn paid(&self, owner: Owner, pubkey: PublicKey) -> Result<MintQuote, QuoteError> {
+    async fn credited(&self, Owner { unit, key }: Owner) -> Result<Ehash, BooksError> {
+        self.ask(move |books| books.credit(unit.0, &key)).await
+    }
+
+    async fn paid(&self, owner: Owner, pubkey: PublicKey, credited: Ehash) -> Result<MintQuote, QuoteError> {
         let Owner { unit, key } = owner;
-        let credited = self.ask(move |books| books.credit(unit.0, &key)).await?;
         let id = self.seed.quote_id(unit, &key);
         let database = self.mint.localstore();
         let mut transaction = database.begin_transaction().await?;

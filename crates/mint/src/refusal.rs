@@ -33,11 +33,6 @@ impl RefusalAnswer {
     pub(crate) fn not_found(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, ErrorCode::Unknown(OUR_OWN), detail)
     }
-
-    /// The request cannot be read.
-    pub(crate) fn unreadable(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, ErrorCode::Unknown(OUR_OWN), detail)
-    }
 }
 
 impl From<QuoteError> for RefusalAnswer {
