@@ -233,11 +233,6 @@ impl AssayPool {
         assert!(status.success(), "assay pool ends with {status} on SIGTERM");
     }
 
-    /// Its process.
-    pub fn pid(&self) -> u32 {
-        self.process.as_ref().expect("the pool runs").pid()
-    }
-
     /// Where it listens.
     pub fn addresses(&self) -> &Addresses {
         &self.addresses

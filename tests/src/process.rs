@@ -47,11 +47,6 @@ impl Process {
         Lines::of(self.child.stdout.take().expect("standard output is piped and taken once"))
     }
 
-    /// Its id.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
     /// Whether it still runs.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("a child of ours").is_none()

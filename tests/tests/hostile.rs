@@ -23,7 +23,7 @@ fn settings() -> PoolSettings {
 }
 
 fn swarm(pool: &AssayPool, arguments: &[&str]) -> Value {
-    let (url, pid) = (pool.url(), pool.pid().to_string());
+    let (url, pid) = (pool.url(), pool.id().to_string());
     let fixed = ["swarm", "hostile", "--json", "--pool", &url, "--server-pid", &pid];
     let finished = run_assay(&[&fixed, arguments].concat(), Duration::from_secs(120));
     assert!(finished.status.success(), "{finished:?}");
