@@ -11,6 +11,7 @@
 
 pub use block::{Block, BlockHash, BlockHashError, BlockStatus, Line, Payment};
 pub use event::{Batch, ChainBlock, Event, FoundBlock, Outcome, Refusal, Source};
+pub use outlook::Outlook;
 pub use params::{Params, ParamsDifference, ParamsError};
 pub use reader::Reader;
 pub use state::{Applied, Assignment, EpochInfo, EpochState, State, Tables, Totals};
@@ -26,6 +27,7 @@ pub use writer::{
 mod block;
 mod event;
 pub mod journal;
+mod outlook;
 mod params;
 mod reader;
 mod state;

@@ -1,7 +1,7 @@
 //! Reading the books beside their writer, exact up to the last commit.
 
 use crate::{
-    Block, BlockHash, Epoch, EpochInfo, Event, Line, Source, StoreError,
+    Block, BlockHash, Epoch, EpochInfo, Event, Line, Outlook, Source, StoreError, Totals,
     journal::{Decoder, Head},
     store::{ReadOnly, read},
 };
@@ -77,6 +77,31 @@ impl Reader {
     /// When the ledger cannot be read.
     pub fn epoch(&mut self, epoch: Epoch) -> Result<Option<EpochInfo>, StoreError> {
         Ok(self.epochs(epoch, 1)?.into_iter().next().filter(|info| info.epoch == epoch))
+    }
+
+    /// An epoch and what it still waits for; `None` if it is not open yet.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn outlook(&mut self, epoch: Epoch) -> Result<Option<Outlook>, StoreError> {
+        self.read(|db, _, tail| {
+            let mut found = read::epochs(db, epoch, 1)?.into_iter().filter(|info| info.epoch == epoch);
+            let Some(mut info) = found.next() else { return Ok(None) };
+            if epoch == tail.open {
+                info.credited = Ehash::new(info.credited.get() + tail.total);
+            }
+            let (_, _, tip, _) = read::ledger(db)?;
+            let unsettled = read::unsettled_blocks(db)?;
+            Ok(Some(Outlook::new(info, &read::params(db)?, tail.open, tip, &unsettled)))
+        })
+    }
+
+    /// The sums over all blocks and epochs: pots + carry + fees = rewards.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn totals(&mut self) -> Result<Totals, StoreError> {
+        self.read(|db, _, _| Ok(read::ledger(db)?.1))
     }
 
     /// What a key has in an epoch.

@@ -1,6 +1,6 @@
 //! What the mint asks of the pool's ledger.
 
-use ledger::{Epoch, EpochInfo, Reader, StoreError};
+use ledger::{Epoch, EpochInfo, Outlook, Reader, StoreError, Totals};
 use std::{
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
@@ -25,6 +25,15 @@ pub trait Books: Send + Sync {
 
     /// One epoch; `None` if it is not open yet.
     fn epoch(&self, epoch: Epoch) -> Result<Option<EpochInfo>, BooksError>;
+
+    /// One epoch, and what it still waits for; `None` if it is not open yet.
+    fn outlook(&self, epoch: Epoch) -> Result<Option<Outlook>, BooksError>;
+
+    /// Epochs from one on, ascending, at most `limit`.
+    fn epochs(&self, from: Epoch, limit: u32) -> Result<Vec<EpochInfo>, BooksError>;
+
+    /// What blocks have brought, and where it is.
+    fn totals(&self) -> Result<Totals, BooksError>;
 
     /// What a key has earned in an epoch so far. It never falls: work, once credited, is never taken back.
     fn credit(&self, epoch: Epoch, key: &PayoutKey) -> Result<Ehash, BooksError>;
@@ -74,6 +83,18 @@ impl Books for LedgerBooks {
 
     fn epoch(&self, epoch: Epoch) -> Result<Option<EpochInfo>, BooksError> {
         self.read(|reader| reader.epoch(epoch))
+    }
+
+    fn outlook(&self, epoch: Epoch) -> Result<Option<Outlook>, BooksError> {
+        self.read(|reader| reader.outlook(epoch))
+    }
+
+    fn epochs(&self, from: Epoch, limit: u32) -> Result<Vec<EpochInfo>, BooksError> {
+        self.read(|reader| reader.epochs(from, limit))
+    }
+
+    fn totals(&self) -> Result<Totals, BooksError> {
+        self.read(Reader::totals)
     }
 
     fn credit(&self, epoch: Epoch, key: &PayoutKey) -> Result<Ehash, BooksError> {

@@ -1,6 +1,6 @@
 //! Why the mint cannot be run.
 
-use crate::{BooksError, EpochUnit};
+use crate::{BooksError, EpochUnit, redemption::BookError};
 
 /// What keeps the mint from starting, or from opening an epoch.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +17,9 @@ pub enum MintError {
     /// The ledger.
     #[error("the mint cannot read the pool's books: {0}")]
     Books(#[from] BooksError),
+    /// The book of redemptions.
+    #[error(transparent)]
+    Redemptions(#[from] BookError),
     /// Nobody waited for a task.
     #[error("the mint is stopping")]
     Stopped,

@@ -4,17 +4,16 @@
 //! is brought up, and CDK goes on as if it had always been so. A request that changes the database takes a permit, one for
 //! each core: more at once only wait for each other inside of SQLite, and longer.
 
-use crate::{opening::Epochs, processor::METHOD, quotes::Quotes, refusal::RefusalAnswer};
+use crate::{gate, opening::Epochs, processor::METHOD, quotes::Quotes, redemption::Redeemer, refusal::RefusalAnswer};
 use axum::{
     Json,
     body::{Body, Bytes},
     extract::{Request, State},
-    http::{Method, StatusCode, request::Parts},
+    http::{Method, request::Parts},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 use cdk::{
-    error::ErrorCode,
     mint::MintQuote,
     nuts::{MintQuoteCustomRequest, MintQuoteCustomResponse},
 };
@@ -37,6 +36,8 @@ const MOST_ECHOES: usize = 1024;
 pub(crate) struct Front {
     pub quotes: Arc<Quotes>,
     pub epochs: Arc<Epochs>,
+    /// None when the pool's rewards go elsewhere.
+    pub redeemer: Option<Arc<Redeemer>>,
     pub permits: Arc<Semaphore>,
     pub echoes: Arc<Semaphore>,
 }
@@ -52,11 +53,13 @@ struct Quoted {
 }
 
 impl Front {
-    /// With a permit for each of so many cores.
-    pub(crate) fn new(quotes: Arc<Quotes>, epochs: Arc<Epochs>, cores: usize) -> Self {
-        let (permits, echoes) =
-            (Arc::new(Semaphore::new(cores.max(1))), Arc::new(Semaphore::new(MOST_ECHOES)));
-        Self { quotes, epochs, permits, echoes }
+    pub(crate) fn new(
+        quotes: Arc<Quotes>,
+        epochs: Arc<Epochs>,
+        redeemer: Option<Arc<Redeemer>>,
+        permits: Arc<Semaphore>,
+    ) -> Self {
+        Self { quotes, epochs, redeemer, permits, echoes: Arc::new(Semaphore::new(MOST_ECHOES)) }
     }
 
     async fn serve(self, parts: Parts, body: Body, next: Next) -> Result<Response, RefusalAnswer> {
@@ -88,6 +91,12 @@ impl Front {
                 self.bring_up_all(&body).await?;
                 Ok(next.run(Request::from_parts(parts, Body::from(body))).await)
             }
+            (&Method::POST, ["v1", "melt", "quote", method]) => {
+                let body = read(body).await?;
+                gate::melt_quote(self.redeemer.as_deref(), method, &body).await?;
+                let _permit = self.permit().await?;
+                Ok(next.run(Request::from_parts(parts, Body::from(body))).await)
+            }
             (&Method::POST, _) => {
                 let _permit = self.permit().await?;
                 Ok(next.run(Request::from_parts(parts, body)).await)
@@ -97,14 +106,7 @@ impl Front {
     }
 
     async fn permit(&self) -> Result<tokio::sync::SemaphorePermit<'_>, RefusalAnswer> {
-        let stopping = || {
-            RefusalAnswer::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                ErrorCode::Unknown(50_000),
-                "the mint is stopping",
-            )
-        };
-        self.permits.acquire().await.map_err(|_| stopping())
+        self.permits.acquire().await.map_err(|_| RefusalAnswer::stopping())
     }
 
     /// Gets a key's quote, or creates it.
@@ -158,7 +160,8 @@ pub(crate) async fn front(State(front): State<Front>, request: Request, next: Ne
     front.serve(parts, body, next).await.unwrap_or_else(IntoResponse::into_response)
 }
 
-async fn read(body: Body) -> Result<Bytes, RefusalAnswer> {
+/// A request's body, if it is not too long.
+pub(crate) async fn read(body: Body) -> Result<Bytes, RefusalAnswer> {
     let read = Limited::new(body, MOST_BYTES).collect().await;
     let read =
         read.map_err(|_| RefusalAnswer::in_words(format!("a request has at most {MOST_BYTES} bytes")))?;

@@ -6,22 +6,30 @@
 //! when somebody looks and never before; and a layer in front of CDK's routes carries what CDK has no hook for
 //! ([`layer`], [`views`]).
 //!
+//! An epoch whose blocks are final is redeemed ([`redemption`]) for bitcoin on the chain, or for satoshi ecash of a second
+//! mint (`sat`), which the pool's rewards in the on-chain wallet stand behind.
+//!
 //! The mint reads the ledger's books and never writes them: while it is down, credit gathers, and nothing is lost.
 
 pub mod books;
 mod error;
+mod gate;
+mod invoice;
 pub mod layer;
+mod maturity;
 mod mint;
 pub mod opening;
 mod processor;
 pub mod quotes;
+pub mod redemption;
 mod refusal;
+mod sat;
 mod seed;
 pub mod unit;
 pub mod views;
 
 pub use books::{Books, BooksError, LedgerBooks};
 pub use error::MintError;
-pub use mint::{EhashMint, MintConfig};
+pub use mint::{EhashMint, MintConfig, RedemptionConfig};
 pub use seed::MintSeed;
 pub use unit::EpochUnit;

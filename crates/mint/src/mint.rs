@@ -2,13 +2,18 @@
 
 use crate::{
     Books, EpochUnit, MintError, MintSeed,
+    invoice::Invoices,
     layer::{Front, front},
+    maturity::Maturity,
     opening::Epochs,
-    processor::{METHOD, ShareProcessor},
+    processor::{Backend, METHOD},
     quotes::Quotes,
+    redemption::{Redeemer, RedemptionBook, RedemptionError},
+    sat,
     views::{self, Views},
 };
 use axum::{Router, middleware};
+use bitcoin::{FeeRate, Network};
 use cdk::{
     Mint,
     cdk_payment::MintPayment,
@@ -18,13 +23,15 @@ use cdk::{
 use cdk_signatory::db_signatory::DbSignatory;
 use cdk_sqlite::MintSqliteDatabase;
 use ledger::Epoch;
+use onchain::{OnchainError, OnchainWallet};
 use std::{collections::HashMap, path::PathBuf, sync::Arc, thread, time::Duration};
+use tokio::sync::Semaphore;
 
 /// Epochs ahead of the open one whose units CDK is told of when it starts: it takes none later. At one a day more than
 /// fifty years, and every start begins anew.
 const UNITS_AHEAD: u32 = 20_000;
 /// Most inputs, and outputs, of a request: a SQLite transaction with more would keep others waiting.
-const MOST_TOKENS: usize = 256;
+pub(crate) const MOST_TOKENS: usize = 256;
 /// How often the mint looks whether the pool has opened an epoch. Whoever asks for one is not kept waiting for that.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -39,16 +46,43 @@ pub struct MintConfig {
     pub description: String,
 }
 
+/// What redemptions take.
+pub struct RedemptionConfig {
+    /// Where the pool's rewards go, and redemptions are paid from.
+    pub wallet: OnchainWallet,
+    /// The chain's.
+    pub network: Network,
+    /// The file of the book of redemptions.
+    pub book: PathBuf,
+    /// The sat mint's SQLite file.
+    pub sat_database: PathBuf,
+    /// What transactions pay where the node cannot tell.
+    pub fallback_fee_rate: FeeRate,
+    /// How long payouts are gathered for one transaction.
+    pub gather: Duration,
+}
+
 /// A running mint of eHash.
 pub struct EhashMint {
     mint: Arc<Mint>,
     epochs: Arc<Epochs>,
     quotes: Arc<Quotes>,
+    maturity: Maturity,
+    redemption: Option<Redemption>,
     router: Router,
 }
 
+/// What is there when epochs are redeemed.
+struct Redemption {
+    redeemer: Arc<Redeemer>,
+    book: Arc<RedemptionBook>,
+    sat: Arc<Mint>,
+    gather: Duration,
+}
+
 impl EhashMint {
-    /// Opens the mint's database, or creates it, and a keyset for every epoch that the pool has opened.
+    /// Opens the mint's database, or creates it, and a keyset for every epoch that the pool has opened. Without a
+    /// `redemption` eHash is claimed, and not redeemed.
     ///
     /// # Errors
     /// When the database or the books cannot be used.
@@ -56,16 +90,22 @@ impl EhashMint {
         config: &MintConfig,
         seed: &MintSeed,
         books: Arc<dyn Books>,
+        redemption: Option<RedemptionConfig>,
     ) -> Result<Self, MintError> {
         let database = Arc::new(MintSqliteDatabase::new(config.database.clone()).await?);
         let signatory =
             DbSignatory::new(database.clone(), &seed.keysets(), HashMap::new(), HashMap::new()).await?;
         let open = books.open_epoch()?;
+        let redemption = match redemption {
+            Some(redemption) => Some(Redemption::open(config, seed, &books, redemption).await?),
+            None => None,
+        };
+        let redeemer = redemption.as_ref().map(|redemption| Arc::clone(&redemption.redeemer));
         let mint = Mint::new(
             info(config),
             Arc::new(signatory),
             database,
-            processors(open),
+            processors(open, redeemer),
             MOST_TOKENS,
             MOST_TOKENS,
         )
@@ -74,13 +114,18 @@ impl EhashMint {
         let pubkey = mint.mint_info().await?.pubkey;
         mint.set_mint_info(MintInfo { pubkey, ..info(config) }).await?;
         mint.set_quote_ttl(QuoteTTL::default()).await?;
-        mint.start().await?;
         let mint = Arc::new(mint);
         let epochs = Arc::new(Epochs::new(Arc::clone(&mint), Arc::clone(&books)));
         epochs.catch_up().await?;
+        let maturity = Maturity::new(Arc::clone(&mint), Arc::clone(&books), info(config));
+        if redemption.is_some() {
+            maturity.catch_up().await?;
+        }
+        // Only now, as it carries on with the redemptions that a crash interrupted.
+        mint.start().await?;
         let quotes = Arc::new(Quotes::new(Arc::clone(&mint), books, seed.clone()));
-        let router = router(&mint, &quotes, &epochs).await?;
-        Ok(Self { mint, epochs, quotes, router })
+        let router = router(&mint, &quotes, &epochs, redemption.as_ref()).await?;
+        Ok(Self { mint, epochs, quotes, maturity, redemption, router })
     }
 
     /// All addresses of the mint: at the root the newest epochs, below `/e/<n>/` one.
@@ -103,14 +148,44 @@ impl EhashMint {
         &self.mint
     }
 
-    /// Opens epochs as the pool does, until dropped.
+    /// The satoshi mint's part of CDK, if there is one.
+    pub fn cashu_sat(&self) -> Option<&Mint> {
+        self.redemption.as_ref().map(|redemption| &*redemption.sat)
+    }
+
+    /// What was redeemed, if epochs are redeemed here.
+    pub fn redemptions(&self) -> Option<&RedemptionBook> {
+        self.redemption.as_ref().map(|redemption| &*redemption.book)
+    }
+
+    /// Opens epochs as the pool does, lists those that can be redeemed, and pays what is redeemed on the chain, until dropped.
     pub async fn follow(&self) {
+        tokio::join!(self.follow_epochs(), async {
+            if let Some(redemption) = &self.redemption {
+                redemption.pay_out().await;
+            }
+        });
+    }
+
+    async fn follow_epochs(&self) {
         loop {
             tokio::time::sleep(LOOK).await;
-            if let Err(error) = self.epochs.catch_up().await {
-                tracing::warn!(%error, "epochs cannot be opened; trying again");
+            if let Err(error) = self.look().await {
+                tracing::warn!(%error, "epochs cannot be followed; trying again");
             }
         }
+    }
+
+    /// Takes in at once what the pool has done.
+    ///
+    /// # Errors
+    /// When the books cannot be read, or the mint's database not be written.
+    pub async fn look(&self) -> Result<(), MintError> {
+        self.epochs.catch_up().await?;
+        if self.redemption.is_some() {
+            self.maturity.catch_up().await?;
+        }
+        Ok(())
     }
 
     /// Ends what CDK does in the background.
@@ -118,40 +193,113 @@ impl EhashMint {
     /// # Errors
     /// As CDK has it.
     pub async fn stop(&self) -> Result<(), MintError> {
+        if let Some(redemption) = &self.redemption {
+            redemption.sat.stop().await?;
+        }
         Ok(self.mint.stop().await?)
     }
 }
 
-async fn router(mint: &Arc<Mint>, quotes: &Arc<Quotes>, epochs: &Arc<Epochs>) -> Result<Router, MintError> {
+impl Redemption {
+    async fn open(
+        config: &MintConfig,
+        seed: &MintSeed,
+        books: &Arc<dyn Books>,
+        redemption: RedemptionConfig,
+    ) -> Result<Self, MintError> {
+        let RedemptionConfig { wallet, network, book, sat_database, fallback_fee_rate, gather } = redemption;
+        let book = Arc::new(RedemptionBook::open(&book)?);
+        let invoices = Invoices::new(seed.clone(), network);
+        let redeemer = Arc::new(Redeemer::new(
+            Arc::clone(books),
+            Arc::clone(&book),
+            wallet,
+            network,
+            fallback_fee_rate,
+            invoices.clone(),
+        ));
+        let sat = sat::open(config, &sat_database, seed, &redeemer, invoices).await?;
+        redeemer.serve(Arc::clone(&sat));
+        sat.start().await?;
+        Ok(Self { redeemer, book, sat, gather })
+    }
+
+    /// Makes payouts when there are some, and looks again whenever something went wrong.
+    async fn pay_out(&self) {
+        let mut told = String::new();
+        loop {
+            let redeemer = Arc::clone(&self.redeemer);
+            let paid = tokio::task::spawn_blocking(move || redeemer.pay_out()).await;
+            match paid.unwrap_or(Err(RedemptionError::Stopped)) {
+                Ok(()) => told.clear(),
+                // A block has just come, which the wallet does not know yet.
+                Err(RedemptionError::Onchain(OnchainError::Behind { .. })) => {}
+                Err(error) if error.to_string() != told => {
+                    told = error.to_string();
+                    tracing::warn!(%error, "payouts wait; trying again");
+                }
+                Err(_) => {}
+            }
+            let again = tokio::time::sleep(LOOK.max(self.gather));
+            tokio::select! {
+                () = again => {}
+                () = self.redeemer.asked() => tokio::time::sleep(self.gather).await,
+            }
+        }
+    }
+}
+
+async fn router(
+    mint: &Arc<Mint>,
+    quotes: &Arc<Quotes>,
+    epochs: &Arc<Epochs>,
+    redemption: Option<&Redemption>,
+) -> Result<Router, MintError> {
     let cores = thread::available_parallelism().map_or(1, Into::into);
-    let front_state = Front::new(Arc::clone(quotes), Arc::clone(epochs), cores);
-    let cashu = cdk_axum::create_mint_router(Arc::clone(mint), vec![METHOD.to_owned()])
+    let permits = Arc::new(Semaphore::new(cores));
+    let redeemer = redemption.map(|redemption| Arc::clone(&redemption.redeemer));
+    let front_state = Front::new(Arc::clone(quotes), Arc::clone(epochs), redeemer, Arc::clone(&permits));
+    let redeeming = sat::METHODS.map(|method| method.to_string());
+    let methods = redeeming.into_iter().chain([METHOD.to_owned()]).collect();
+    let cashu = cdk_axum::create_mint_router(Arc::clone(mint), methods)
         .await
         .map_err(|error| MintError::Routes(error.to_string()))?;
     let mint = cashu.layer(middleware::from_fn_with_state(front_state, front));
-    Ok(views::router(Views { mint, epochs: Arc::clone(epochs) }))
+    let views = views::router(Views { mint, epochs: Arc::clone(epochs) });
+    Ok(match redemption {
+        None => views,
+        Some(Redemption { sat, redeemer, .. }) => {
+            views.nest("/sat", sat::router(Arc::clone(sat), Arc::clone(redeemer), permits).await?)
+        }
+    })
 }
 
+type Processors =
+    HashMap<PaymentProcessorKey, Arc<dyn MintPayment<Err = cdk::cdk_payment::Error> + Send + Sync>>;
+
 /// One backend under the name of every epoch that there is or will soon be.
-fn processors(
-    open: Epoch,
-) -> HashMap<PaymentProcessorKey, Arc<dyn MintPayment<Err = cdk::cdk_payment::Error> + Send + Sync>> {
-    let processor = Arc::new(ShareProcessor::default());
-    let method = PaymentMethod::Custom(METHOD.to_owned());
+fn processors(open: Epoch, redeemer: Option<Arc<Redeemer>>) -> Processors {
+    let backend: Arc<dyn MintPayment<Err = cdk::cdk_payment::Error> + Send + Sync> =
+        Arc::new(Backend::of_epochs(redeemer));
+    let [invoices, addresses] = sat::METHODS.map(PaymentMethod::Known);
+    let methods = [PaymentMethod::Custom(METHOD.to_owned()), invoices, addresses];
     (0..=open.saturating_add(UNITS_AHEAD).get())
-        .map(|number| {
-            let key = PaymentProcessorKey::new(EpochUnit(Epoch(number)).to_cashu(), method.clone());
-            let processor: Arc<dyn MintPayment<Err = cdk::cdk_payment::Error> + Send + Sync> =
-                processor.clone();
-            (key, processor)
-        })
+        .map(|number| EpochUnit(Epoch(number)).to_cashu())
+        .flat_map(|unit| methods.clone().map(|method| PaymentProcessorKey::new(unit.clone(), method)))
+        .map(|key| (key, Arc::clone(&backend)))
         .collect()
 }
 
 fn info(config: &MintConfig) -> MintInfo {
+    let mut info = about(config);
+    info.nuts.nut04 = nut04::Settings::new(Vec::new(), false);
+    info.nuts.nut05 = nut05::Settings::new(Vec::new(), false);
+    info
+}
+
+/// What both mints tell of themselves.
+pub(crate) fn about(config: &MintConfig) -> MintInfo {
     let nuts = Nuts::new()
-        .nut04(nut04::Settings::new(Vec::new(), false))
-        .nut05(nut05::Settings::new(Vec::new(), false))
         .nut07(true)
         .nut08(true)
         .nut09(true)

@@ -1,71 +1,161 @@
-//! What CDK knows as the payment backend of every epoch's unit.
+//! What CDK knows as the payment backend of every unit.
 //!
-//! Nothing comes in through it: quotes are made and paid by [`crate::quotes`], in front of CDK's routes. It is there
-//! because CDK asks a backend at every quote, and it refuses whatever has come past the layer.
+//! Nothing comes in through it: quotes of eHash are made and paid by [`crate::quotes`], in front of CDK's routes, and
+//! invoices of the sat mint are paid by redemptions alone. What goes out, goes through the [`Redeemer`]. CDK tells wallets
+//! nothing of a backend's reasons; those are told by [`crate::gate`], which asks for the same terms before.
 
-use crate::EpochUnit;
-use async_trait::async_trait;
-use cdk::cdk_payment::{
-    CreateIncomingPaymentResponse, Error, Event, IncomingPaymentOptions, MakePaymentResponse, MintPayment,
-    OutgoingPaymentOptions, PaymentIdentifier, PaymentQuoteResponse, SettingsResponse, WaitPaymentResponse,
+use crate::{
+    invoice::Invoices,
+    redemption::{Asked, Progress, Redeemer, Redemption, RedemptionError, Settled, Terms, Way},
 };
-use cdk::nuts::{CurrencyUnit, MeltQuoteState};
+use async_trait::async_trait;
+use bitcoin::Amount as Sats;
+use bitcoin::hex::DisplayHex;
+use cdk::{
+    Amount,
+    cdk_payment::{
+        CreateIncomingPaymentResponse, Error, Event, IncomingPaymentOptions, MakePaymentResponse, MintPayment,
+        OnchainSettings, OutgoingPaymentOptions, PaymentIdentifier, PaymentQuoteResponse, SettingsResponse,
+        WaitPaymentResponse,
+    },
+    nuts::{CurrencyUnit, MeltQuoteState, nut30::MeltQuoteOnchainFeeOption},
+};
+use cdk_common::{QuoteId, payment::Bolt11Settings};
 use futures::Stream;
 use std::{
     collections::HashMap,
     pin::Pin,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
+use tokio::sync::broadcast::error::RecvError;
 
 /// The method by which eHash comes to be: shares that a pool credited.
 pub(crate) const METHOD: &str = "ehash";
+/// The one fee option of a payout.
+const FEE_INDEX: u32 = 0;
 
-/// The one backend of all epochs.
-#[derive(Default)]
-pub(crate) struct ShareProcessor {
-    listened_to: AtomicBool,
+/// The backend of one mint's units.
+pub(crate) struct Backend {
+    /// None when the pool's rewards go elsewhere.
+    redeemer: Option<Arc<Redeemer>>,
+    /// The sat mint's.
+    invoices: Option<Invoices>,
+    listened_to: Arc<AtomicBool>,
+}
+
+impl Backend {
+    /// Of all epochs.
+    pub(crate) fn of_epochs(redeemer: Option<Arc<Redeemer>>) -> Self {
+        Self { redeemer, invoices: None, listened_to: Arc::default() }
+    }
+
+    /// Of satoshi.
+    pub(crate) fn of_sat(redeemer: Arc<Redeemer>, invoices: Invoices) -> Self {
+        Self { redeemer: Some(redeemer), invoices: Some(invoices), listened_to: Arc::default() }
+    }
+
+    fn redeemer(&self) -> Result<&Arc<Redeemer>, Error> {
+        self.redeemer.as_ref().ok_or(Error::UnsupportedPaymentOption)
+    }
+
+    /// Whether redemptions of a unit are this backend's.
+    fn is_ours(is_sat: bool, unit: &CurrencyUnit) -> bool {
+        is_sat == (*unit == CurrencyUnit::Sat)
+    }
 }
 
 #[async_trait]
-impl MintPayment for ShareProcessor {
+impl MintPayment for Backend {
     type Err = Error;
 
     async fn get_settings(&self) -> Result<SettingsResponse, Error> {
+        let nothing = Bolt11Settings { mpp: false, amountless: false, invoice_description: true };
         Ok(SettingsResponse {
-            unit: EpochUnit(ledger::Epoch::ZERO).to_string(),
-            bolt11: None,
+            unit: "sat".to_owned(),
+            bolt11: self.redeemer.as_ref().map(|_| nothing),
             bolt12: None,
-            onchain: None,
+            onchain: self.redeemer.as_ref().map(|_| OnchainSettings::default()),
             custom: HashMap::from([(METHOD.to_owned(), String::new())]),
         })
     }
 
     async fn create_incoming_payment_request(
         &self,
-        _: IncomingPaymentOptions,
+        options: IncomingPaymentOptions,
     ) -> Result<CreateIncomingPaymentResponse, Error> {
-        Err(Error::UnsupportedPaymentOption)
+        match (options, &self.invoices) {
+            (IncomingPaymentOptions::Bolt11(options), Some(invoices)) => invoices.create(options),
+            _ => Err(Error::UnsupportedPaymentOption),
+        }
     }
 
     async fn get_payment_quote(
         &self,
-        _: &CurrencyUnit,
-        _: OutgoingPaymentOptions,
+        unit: &CurrencyUnit,
+        options: OutgoingPaymentOptions,
     ) -> Result<PaymentQuoteResponse, Error> {
-        Err(Error::UnsupportedPaymentOption)
+        let redeemer = self.redeemer()?;
+        let (asked, quote) = asked(&options)?;
+        let terms = redeemer.terms(unit, &asked).await.map_err(backend)?;
+        let (_, reserve) = redeemer.reserve(&terms).await.map_err(backend)?;
+        let onchain = terms.script.is_some();
+        let estimated_blocks = onchain.then_some(u32::from(crate::redemption::CONFIRM_WITHIN));
+        let fee_options = estimated_blocks.map(|estimated_blocks| {
+            vec![MeltQuoteOnchainFeeOption { fee_index: FEE_INDEX, fee_reserve: reserve.into(), estimated_blocks }]
+        });
+        Ok(PaymentQuoteResponse {
+            request_lookup_id: Some(PaymentIdentifier::QuoteId(quote)),
+            amount: Amount::new(terms.amount, unit.clone()),
+            fee: Amount::new(reserve, unit.clone()),
+            state: MeltQuoteState::Unpaid,
+            extra_json: None,
+            estimated_blocks,
+            fee_options,
+        })
     }
 
     async fn make_payment(
         &self,
-        _: &CurrencyUnit,
-        _: OutgoingPaymentOptions,
+        unit: &CurrencyUnit,
+        options: OutgoingPaymentOptions,
     ) -> Result<MakePaymentResponse, Error> {
-        Err(Error::UnsupportedPaymentOption)
+        let redeemer = self.redeemer()?;
+        let (asked, quote) = asked(&options)?;
+        let terms = redeemer.terms(unit, &asked).await.map_err(backend)?;
+        let redemption = redemption(unit, &options, &quote, &terms)?;
+        let progress = redeemer.redeem(&redemption, terms.rate).await.map_err(backend)?;
+        let proof = match &options {
+            OutgoingPaymentOptions::Bolt11(options) => {
+                let invoices = redeemer.invoices();
+                Some(invoices.preimage(&options.bolt11).to_lower_hex_string())
+            }
+            _ => redeemer.outpoint(&redemption),
+        };
+        Ok(answer(PaymentIdentifier::QuoteId(quote), unit, progress, proof))
     }
 
     async fn wait_payment_event(&self) -> Result<Pin<Box<dyn Stream<Item = Event> + Send>>, Error> {
         self.listened_to.store(true, Ordering::Release);
-        Ok(Box::pin(futures::stream::pending()))
+        let Some(redeemer) = &self.redeemer else { return Ok(Box::pin(futures::stream::pending())) };
+        let is_sat = self.invoices.is_some();
+        let news = futures::stream::unfold(redeemer.listen(), move |mut news| async move {
+            loop {
+                match news.recv().await {
+                    Ok(settled) if Self::is_ours(is_sat, &settled.unit) => {
+                        if let Some(event) = event(settled) {
+                            return Some((event, news));
+                        }
+                    }
+                    // What was missed, CDK finds when a wallet asks.
+                    Ok(_) | Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => return None,
+                }
+            }
+        });
+        Ok(Box::pin(news))
     }
 
     fn is_payment_event_stream_active(&self) -> bool {
@@ -76,7 +166,7 @@ impl MintPayment for ShareProcessor {
         self.listened_to.store(false, Ordering::Release);
     }
 
-    /// What the ledger has beyond the quote was paid before CDK asks.
+    /// What there is to be paid in was paid before CDK asks.
     async fn check_incoming_payment_status(
         &self,
         _: &PaymentIdentifier,
@@ -84,16 +174,81 @@ impl MintPayment for ShareProcessor {
         Ok(Vec::new())
     }
 
-    /// No payment ever leaves, so none can be under way.
+    /// After a crash: what is in the book goes on; anything else never will.
     async fn check_outgoing_payment(
         &self,
         identifier: &PaymentIdentifier,
     ) -> Result<MakePaymentResponse, Error> {
-        Ok(MakePaymentResponse {
-            payment_lookup_id: identifier.clone(),
-            payment_proof: None,
-            status: MeltQuoteState::Unknown,
-            total_spent: cdk::Amount::new(0, CurrencyUnit::Sat),
-        })
+        let PaymentIdentifier::QuoteId(quote) = identifier else {
+            return Err(Error::UnsupportedPaymentOption);
+        };
+        let redeemer = self.redeemer()?;
+        let (redemption, progress) = redeemer.outcome(&quote.to_string()).await.map_err(backend)?;
+        let unit = redemption.as_ref().map_or(CurrencyUnit::Sat, |redemption| redemption.unit.clone());
+        let proof = redemption.and_then(|redemption| redeemer.outpoint(&redemption));
+        Ok(answer(identifier.clone(), &unit, progress, proof))
     }
+}
+
+/// What CDK's options ask for, and for which quote.
+fn asked(options: &OutgoingPaymentOptions) -> Result<(Asked, QuoteId), Error> {
+    match options {
+        OutgoingPaymentOptions::Bolt11(options) if options.melt_options.is_none() => {
+            Ok((Asked::Invoice(options.bolt11.clone()), options.quote_id.clone()))
+        }
+        OutgoingPaymentOptions::Onchain(options) => {
+            let (address, amount) = (options.address.clone(), options.amount.value());
+            Ok((Asked::Address { address, amount }, options.quote_id.clone()))
+        }
+        _ => Err(Error::UnsupportedPaymentOption),
+    }
+}
+
+/// The redemption that a quote's terms make.
+fn redemption(
+    unit: &CurrencyUnit,
+    options: &OutgoingPaymentOptions,
+    quote: &QuoteId,
+    terms: &Terms,
+) -> Result<Redemption, Error> {
+    let (way, target, reserve) = match options {
+        OutgoingPaymentOptions::Bolt11(options) => (Way::Ecash, options.bolt11.payment_hash().to_string(), 0),
+        OutgoingPaymentOptions::Onchain(options) => {
+            let reserve = options.max_fee_amount.as_ref().map_or(0, Amount::value);
+            (Way::Onchain, options.address.clone(), reserve)
+        }
+        _ => return Err(Error::UnsupportedPaymentOption),
+    };
+    let fee = if reserve == 0 { Sats::ZERO } else { terms.rate.worth(reserve) };
+    let (unit, amount, sats) = (unit.clone(), terms.amount, terms.sats);
+    Ok(Redemption { quote: quote.to_string(), unit, way, target, amount, reserve, sats, fee })
+}
+
+fn answer(
+    identifier: PaymentIdentifier,
+    unit: &CurrencyUnit,
+    progress: Progress,
+    proof: Option<String>,
+) -> MakePaymentResponse {
+    let (status, spent) = match progress {
+        Progress::Begun => (MeltQuoteState::Pending, 0),
+        Progress::Paid { spent, .. } => (MeltQuoteState::Paid, spent),
+        Progress::Refused => (MeltQuoteState::Failed, 0),
+    };
+    let total_spent = Amount::new(spent, unit.clone());
+    MakePaymentResponse { payment_lookup_id: identifier, payment_proof: proof, status, total_spent }
+}
+
+fn event(settled: Settled) -> Option<Event> {
+    let Settled { quote, unit, spent, proof } = settled;
+    let quote_id: QuoteId = quote.parse().ok()?;
+    let identifier = PaymentIdentifier::QuoteId(quote_id.clone());
+    let progress = Progress::Paid { spent, fee: Sats::ZERO };
+    Some(Event::PaymentSuccessful { quote_id, details: answer(identifier, &unit, progress, proof) })
+}
+
+fn backend(error: impl Into<RedemptionError>) -> Error {
+    let error: RedemptionError = error.into();
+    tracing::debug!(%error, "a redemption goes no further now");
+    Error::Backend(Box::new(error))
 }

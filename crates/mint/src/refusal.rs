@@ -29,6 +29,16 @@ impl RefusalAnswer {
         Self::new(StatusCode::BAD_REQUEST, ErrorCode::Unknown(OUR_OWN), detail)
     }
 
+    /// Something of the mint's own does not work at present.
+    pub(crate) fn unavailable(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unknown(OUR_OWN), detail)
+    }
+
+    /// The mint ends.
+    pub(crate) fn stopping() -> Self {
+        Self::unavailable("the mint is stopping")
+    }
+
     /// There is nothing under this address.
     pub(crate) fn not_found(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, ErrorCode::Unknown(OUR_OWN), detail)
@@ -45,7 +55,7 @@ impl From<QuoteError> for RefusalAnswer {
             }
             QuoteError::Books(error) => {
                 tracing::warn!(%error, "quotes cannot be brought up to date");
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unknown(OUR_OWN), detail)
+                Self::unavailable(detail)
             }
             QuoteError::Overpaid { .. } => {
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Unknown(OUR_OWN), detail)
@@ -58,7 +68,7 @@ impl From<QuoteError> for RefusalAnswer {
             QuoteError::Database(error) => {
                 tracing::error!(%error, "the mint's database failed");
                 let detail = "the mint's database cannot be used at present; try again later";
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unknown(OUR_OWN), detail)
+                Self::unavailable(detail)
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::EpochUnit;
 use bitcoin_hashes::{Hash, HashEngine, Hmac, HmacEngine, sha256};
+use bitcoin::secp256k1::SecretKey;
 use cdk_common::QuoteId;
 use std::fmt;
 use work::PayoutKey;
@@ -9,6 +10,9 @@ use work::PayoutKey;
 /// What the seed is used for, each apart from the others.
 const KEYSETS: &[u8] = b"assay mint keysets";
 const QUOTES: &[u8] = b"assay mint quotes";
+const SAT_KEYSETS: &[u8] = b"assay sat mint keysets";
+const INVOICE_KEY: &[u8] = b"assay invoice key";
+const PREIMAGES: &[u8] = b"assay invoice preimages";
 
 /// The mint's secret. Whoever has it can issue ecash; without it, none that was issued can be redeemed.
 #[derive(Clone)]
@@ -23,6 +27,21 @@ impl MintSeed {
     /// Of which CDK derives the keysets' keys.
     pub(crate) fn keysets(&self) -> [u8; 32] {
         self.derive(KEYSETS, &[])
+    }
+
+    /// The same for the sat mint.
+    pub(crate) fn sat_keysets(&self) -> [u8; 32] {
+        self.derive(SAT_KEYSETS, &[])
+    }
+
+    /// The key that signs the mint's invoices.
+    pub(crate) fn invoice_key(&self) -> SecretKey {
+        SecretKey::from_slice(&self.derive(INVOICE_KEY, &[])).expect("one seed in 2^128 makes no key")
+    }
+
+    /// The preimage of an invoice, from the secret that stands in it.
+    pub(crate) fn preimage(&self, payment_secret: &[u8; 32]) -> [u8; 32] {
+        self.derive(PREIMAGES, &[payment_secret])
     }
 
     /// The id of a key's quote in an epoch: the same at each asking, and unknown to whoever has not asked.

@@ -2,7 +2,7 @@
 
 use {
     crate::{BlockInfo, Chain, NodeError, Stop, Template, TemplateId, Tip},
-    bitcoin::{Block, BlockHash, Transaction, Txid},
+    bitcoin::{Block, BlockHash, FeeRate, Transaction, Txid},
     std::{
         fmt,
         sync::{Mutex, MutexGuard, PoisonError},
@@ -76,6 +76,16 @@ pub trait Node: Send + Sync {
     /// # Errors
     /// [`NodeError::TransactionRefused`] with the node's reason.
     fn broadcast(&self, transaction: &Transaction) -> Result<Txid, NodeError>;
+
+    /// What transactions pay at present to be in one of the next `blocks` blocks; none when the node has not seen enough of
+    /// them, as on most test chains.
+    ///
+    /// # Errors
+    /// When the node could not be asked.
+    fn fee_rate(&self, blocks: u16) -> Result<Option<FeeRate>, NodeError> {
+        let _ = blocks;
+        Ok(None)
+    }
 
     /// The state of the connection, without asking the node: for health pages.
     fn status(&self) -> NodeStatus;

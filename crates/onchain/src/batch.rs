@@ -68,6 +68,15 @@ pub struct Broadcast {
 }
 
 impl OnchainWallet {
+    /// What transactions pay at present to be in one of the next `blocks` blocks, as the node estimates it, within what this
+    /// wallet pays; none when the node cannot tell.
+    ///
+    /// # Errors
+    /// When the node could not be asked.
+    pub fn fee_rate(&self, blocks: u16) -> Result<Option<FeeRate>, OnchainError> {
+        Ok(self.0.node.fee_rate(blocks)?.map(|rate| rate.clamp(MIN_FEE_RATE, MAX_FEE_RATE)))
+    }
+
     /// The fee that has to be set aside for a payout, so that a batch at this fee rate takes it, alone or with others. It
     /// covers the worst: a payout that is alone, with one coin more than would do at present. What it really paid stands in
     /// its status.

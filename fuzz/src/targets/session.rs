@@ -192,10 +192,11 @@ impl Play {
         let client = &mut self.clients[which];
         let channel_id = Self::channel(client, input.byte());
         let (how, nonce) = (input.byte(), u32::from(input.u16()));
+        let knows_not_all = client.knows_not_all;
         let Some(open) = client.channels.get_mut(&channel_id) else {
             if client.set_up {
                 let (job_id, ntime, version) = (1, unix, 1 << 29);
-                client.strays.insert(sequence_number);
+                client.stray(sequence_number);
                 client.send(&SubmitSharesStandard {
                     channel_id,
                     sequence_number,
@@ -228,8 +229,10 @@ impl Play {
                 let meets = job.target().max(job.tip().network_target()).is_met_by(&hash);
                 let credit = job.credit();
                 let good = meets && !open.headers.contains(&hash);
-                // Beyond the budget of a tip, or if anything is under way, the client cannot tell.
-                let certain = in_step && open.shares.is_empty() && open.counted < SHARES_PER_TIP;
+                // Beyond the budget of a tip, or if anything is under way, the client cannot tell; nor if it has sent shares that
+                // it does not know: one of them may have been this one.
+                let alone = in_step && open.shares.is_empty() && !knows_not_all;
+                let certain = alone && open.counted < SHARES_PER_TIP;
                 if meets {
                     open.counted += usize::from(open.headers.insert(hash));
                 }
@@ -419,9 +422,10 @@ fn note_request(client: &mut Client, message: (u16, u8), number: u32, payload: &
         0x22 => *client.custom.entry(number).or_default() += 1,
         _ => {
             let share = Sent { sequence_number: number, known: None };
+            client.knows_not_all = true;
             match client.channels.get_mut(&id) {
                 Some(open) => open.shares.push_back(share),
-                None => drop(client.strays.insert(number)),
+                None => client.stray(number),
             }
         }
     }

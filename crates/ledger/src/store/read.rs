@@ -132,7 +132,8 @@ pub(crate) fn ledger(db: &Connection) -> Result<(Head, Totals, Option<u32>, u32)
     rows.into_iter().next().ok_or_else(|| StoreError::damaged("table ledger is empty"))
 }
 
-fn params(db: &Connection) -> Result<Vec<(Epoch, Params)>, StoreError> {
+/// All parameters, by the first epoch that has them.
+pub(crate) fn params(db: &Connection) -> Result<Vec<(Epoch, Params)>, StoreError> {
     select(db, "params", "SELECT * FROM params ORDER BY first_epoch", [], |c| {
         let params = Params {
             q: c.get("q")?,
@@ -231,6 +232,12 @@ fn all_blocks(db: &Connection) -> Result<Vec<Block>, StoreError> {
 pub(crate) fn blocks(db: &Connection, below: Option<u32>, limit: u32) -> Result<Vec<Block>, StoreError> {
     let sql = "SELECT * FROM blocks WHERE height < ?1 ORDER BY height DESC, hash DESC LIMIT ?2";
     select_blocks(db, sql, (below.map_or(i64::MAX, i64::from), limit))
+}
+
+/// Blocks that the chain has not decided about.
+pub(crate) fn unsettled_blocks(db: &Connection) -> Result<Vec<Block>, StoreError> {
+    let sql = "SELECT * FROM blocks WHERE status IN ('found', 'connected', 'disconnected') ORDER BY height";
+    select_blocks(db, sql, [])
 }
 
 fn select_blocks(

@@ -68,7 +68,7 @@ async fn open(dir: &Path) -> (Arc<EhashMint>, SocketAddr, JoinHandle<()>) {
         description: "eHash of a test".into(),
     };
     let books: Arc<dyn Books> = Arc::new(LedgerBooks::open(dir.join("ledger.db")).unwrap());
-    let mint = EhashMint::open(&config, &MintSeed::from_bytes([7; 32]), books).await.unwrap();
+    let mint = EhashMint::open(&config, &MintSeed::from_bytes([7; 32]), books, None).await.unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, router) = (listener.local_addr().unwrap(), mint.router());
     let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });

@@ -19,7 +19,7 @@ use {
         BlockInfo, Chain, Node, NodeError, NodeState, NodeStatus, Stop, Submitted, Template, TemplateId, Tip,
         backend::StatusBoard,
     },
-    bitcoin::{Block, BlockHash, Transaction, Txid, hashes::Hash},
+    bitcoin::{Block, BlockHash, FeeRate, Transaction, Txid, hashes::Hash},
     client::Client,
     handed_in::HandedIn,
     provisional::Newest,
@@ -166,6 +166,10 @@ impl Node for RpcNode {
 
     fn broadcast(&self, transaction: &Transaction) -> Result<Txid, NodeError> {
         self.link.broadcast(transaction)
+    }
+
+    fn fee_rate(&self, blocks: u16) -> Result<Option<FeeRate>, NodeError> {
+        self.link.fee_rate(blocks)
     }
 
     fn status(&self) -> NodeStatus {

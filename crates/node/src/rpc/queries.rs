@@ -3,7 +3,7 @@
 use {
     super::Link,
     crate::{BlockInfo, Chain, NodeError, Tip},
-    bitcoin::{Block, BlockHash, Transaction, Txid, consensus},
+    bitcoin::{Amount, Block, BlockHash, FeeRate, Transaction, Txid, consensus},
     hex::FromHex,
     serde::Deserialize,
     serde_json::json,
@@ -52,6 +52,12 @@ struct HeaderAnswer {
     confirmations: i64,
     time: u32,
     previousblockhash: Option<BlockHash>,
+}
+
+#[derive(Deserialize)]
+struct FeeEstimate {
+    #[serde(default, with = "bitcoin::amount::serde::as_btc::opt")]
+    feerate: Option<Amount>,
 }
 
 impl Link {
@@ -131,6 +137,12 @@ impl Link {
             return Err(malformed("another block".into()));
         }
         Ok(block)
+    }
+
+    pub(super) fn fee_rate(&self, blocks: u16) -> Result<Option<FeeRate>, NodeError> {
+        let estimate: FeeEstimate = self.call("estimatesmartfee", &json!([blocks]))?;
+        // Bitcoin for a thousand virtual bytes, which are four thousand weight units.
+        Ok(estimate.feerate.map(|rate| FeeRate::from_sat_per_kwu(rate.to_sat().div_ceil(4))))
     }
 
     pub(super) fn broadcast(&self, transaction: &Transaction) -> Result<Txid, NodeError> {

@@ -66,6 +66,8 @@ pub struct Client {
     pub extensions: HashMap<u16, u32>,
     /// Shares for channels that the client does not know, or not yet.
     pub strays: HashSet<u32>,
+    /// It has sent shares of which it does not know what they were.
+    pub knows_not_all: bool,
     pub reads: bool,
     pub dead: bool,
 }
@@ -86,6 +88,7 @@ impl Client {
             custom: HashMap::new(),
             extensions: HashMap::new(),
             strays: HashSet::new(),
+            knows_not_all: false,
             reads: true,
             dead: false,
         }
@@ -122,6 +125,12 @@ impl Client {
     /// Notes that a channel is asked for.
     pub fn asks(&mut self, request_id: u32, key: Option<PayoutKey>) {
         self.asked.insert(request_id, Asked { key, closes: self.closes.len() });
+    }
+
+    /// Notes a share for a channel that the client does not know, or not yet.
+    pub fn stray(&mut self, sequence_number: u32) {
+        self.knows_not_all = true;
+        self.strays.insert(sequence_number);
     }
 
     /// Notes that a channel or group is closed from here.

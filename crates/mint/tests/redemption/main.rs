@@ -1,0 +1,8 @@
+//! From tokens of a mature epoch to bitcoin: with stock wallets, a real ledger, and a chain with real coins.
+
+#[path = "../rig/mod.rs"]
+#[allow(dead_code)]
+mod rig;
+
+mod melts;
+mod pool;
