@@ -31,7 +31,9 @@ pub(crate) async fn melt_quote(
     let asked = match (method, request.amount) {
         ("bolt11", _) => Asked::Invoice(request.request.parse().map_err(|_| NoTerms::Foreign)?),
         ("onchain", Some(amount)) => Asked::Address { address: request.request, amount },
-        ("onchain", None) => return Err(RefusalAnswer::in_words("`amount` is missing: how much of the unit to redeem")),
+        ("onchain", None) => {
+            return Err(RefusalAnswer::in_words("`amount` is missing: how much of the unit to redeem"));
+        }
         // CDK has the words for methods that there are not.
         _ => return Ok(()),
     };

@@ -44,7 +44,8 @@ impl Invoices {
         if *amount.unit() != CurrencyUnit::Sat {
             return Err(Error::UnsupportedUnit);
         }
-        let msats = amount.value().checked_mul(1000).filter(|msats| *msats > 0).ok_or(Error::AmountMismatch)?;
+        let msats =
+            amount.value().checked_mul(1000).filter(|msats| *msats > 0).ok_or(Error::AmountMismatch)?;
         let mut secret = [0; 32];
         getrandom(&mut secret)?;
         let payment_hash = sha256::Hash::hash(&self.seed.preimage(&secret));
@@ -78,7 +79,9 @@ impl Invoices {
 
 fn getrandom(bytes: &mut [u8; 32]) -> Result<(), Error> {
     use rand::{RngCore, rngs::OsRng};
-    OsRng.try_fill_bytes(bytes).map_err(|error| Error::Custom(format!("the system gives no randomness: {error}")))
+    OsRng
+        .try_fill_bytes(bytes)
+        .map_err(|error| Error::Custom(format!("the system gives no randomness: {error}")))
 }
 
 #[cfg(test)]

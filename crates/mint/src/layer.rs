@@ -4,7 +4,9 @@
 //! is brought up, and CDK goes on as if it had always been so. A request that changes the database takes a permit, one for
 //! each core: more at once only wait for each other inside of SQLite, and longer.
 
-use crate::{gate, opening::Epochs, processor::METHOD, quotes::Quotes, redemption::Redeemer, refusal::RefusalAnswer};
+use crate::{
+    gate, opening::Epochs, processor::METHOD, quotes::Quotes, redemption::Redeemer, refusal::RefusalAnswer,
+};
 use axum::{
     Json,
     body::{Body, Bytes},

@@ -59,11 +59,7 @@ impl Maturity {
 }
 
 /// Reads on from the first epoch that waited, and looks again at those that could be redeemed.
-fn look(
-    books: &dyn Books,
-    from: Epoch,
-    old: BTreeSet<Epoch>,
-) -> Result<(Epoch, BTreeSet<Epoch>), MintError> {
+fn look(books: &dyn Books, from: Epoch, old: BTreeSet<Epoch>) -> Result<(Epoch, BTreeSet<Epoch>), MintError> {
     let is_redeemable = |state| matches!(state, EpochState::Redeemable | EpochState::Frozen);
     let mut redeemable = BTreeSet::new();
     if let (Some(first), Some(last)) = (old.first(), old.last()) {

@@ -8,7 +8,7 @@ use crate::{
     opening::Epochs,
     processor::{Backend, METHOD},
     quotes::Quotes,
-    redemption::{Redeemer, RedemptionBook, RedemptionError},
+    redemption::{Redeemer, RedemptionBook, RedemptionError, Steps},
     sat,
     views::{self, Views},
 };
@@ -60,6 +60,8 @@ pub struct RedemptionConfig {
     pub fallback_fee_rate: FeeRate,
     /// How long payouts are gathered for one transaction.
     pub gather: Duration,
+    /// None but in tests.
+    pub steps: Option<Steps>,
 }
 
 /// A running mint of eHash.
@@ -207,7 +209,8 @@ impl Redemption {
         books: &Arc<dyn Books>,
         redemption: RedemptionConfig,
     ) -> Result<Self, MintError> {
-        let RedemptionConfig { wallet, network, book, sat_database, fallback_fee_rate, gather } = redemption;
+        let RedemptionConfig { wallet, network, book, sat_database, fallback_fee_rate, gather, steps } =
+            redemption;
         let book = Arc::new(RedemptionBook::open(&book)?);
         let invoices = Invoices::new(seed.clone(), network);
         let redeemer = Arc::new(Redeemer::new(
@@ -217,6 +220,7 @@ impl Redemption {
             network,
             fallback_fee_rate,
             invoices.clone(),
+            steps,
         ));
         let sat = sat::open(config, &sat_database, seed, &redeemer, invoices).await?;
         redeemer.serve(Arc::clone(&sat));

@@ -14,9 +14,9 @@ use bitcoin::hex::DisplayHex;
 use cdk::{
     Amount,
     cdk_payment::{
-        CreateIncomingPaymentResponse, Error, Event, IncomingPaymentOptions, MakePaymentResponse, MintPayment,
-        OnchainSettings, OutgoingPaymentOptions, PaymentIdentifier, PaymentQuoteResponse, SettingsResponse,
-        WaitPaymentResponse,
+        CreateIncomingPaymentResponse, Error, Event, IncomingPaymentOptions, MakePaymentResponse,
+        MintPayment, OnchainSettings, OutgoingPaymentOptions, PaymentIdentifier, PaymentQuoteResponse,
+        SettingsResponse, WaitPaymentResponse,
     },
     nuts::{CurrencyUnit, MeltQuoteState, nut30::MeltQuoteOnchainFeeOption},
 };
@@ -104,7 +104,11 @@ impl MintPayment for Backend {
         let onchain = terms.script.is_some();
         let estimated_blocks = onchain.then_some(u32::from(crate::redemption::CONFIRM_WITHIN));
         let fee_options = estimated_blocks.map(|estimated_blocks| {
-            vec![MeltQuoteOnchainFeeOption { fee_index: FEE_INDEX, fee_reserve: reserve.into(), estimated_blocks }]
+            vec![MeltQuoteOnchainFeeOption {
+                fee_index: FEE_INDEX,
+                fee_reserve: reserve.into(),
+                estimated_blocks,
+            }]
         });
         Ok(PaymentQuoteResponse {
             request_lookup_id: Some(PaymentIdentifier::QuoteId(quote)),

@@ -1,8 +1,7 @@
 //! The sat mint: what eHash is redeemed for when it stays ecash. Under `/sat`, for wallets that know nothing but satoshi.
 
 use crate::{
-    MintConfig, MintError, MintSeed,
-    gate,
+    MintConfig, MintError, MintSeed, gate,
     invoice::Invoices,
     mint::{MOST_TOKENS, about},
     processor::Backend,
@@ -20,7 +19,10 @@ use axum::{
 use cdk::{
     Mint,
     cdk_payment::MintPayment,
-    nuts::{CurrencyUnit, MeltMethodSettings, MintInfo, MintMethodSettings, PaymentMethod, nut00::KnownMethod, nut04, nut05},
+    nuts::{
+        CurrencyUnit, MeltMethodSettings, MintInfo, MintMethodSettings, PaymentMethod, nut00::KnownMethod,
+        nut04, nut05,
+    },
     types::{PaymentProcessorKey, QuoteTTL},
 };
 use cdk_signatory::db_signatory::DbSignatory;

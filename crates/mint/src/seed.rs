@@ -1,8 +1,8 @@
 //! The mint's one secret, and what is derived from it.
 
 use crate::EpochUnit;
-use bitcoin_hashes::{Hash, HashEngine, Hmac, HmacEngine, sha256};
 use bitcoin::secp256k1::SecretKey;
+use bitcoin_hashes::{Hash, HashEngine, Hmac, HmacEngine, sha256};
 use cdk_common::QuoteId;
 use std::fmt;
 use work::PayoutKey;

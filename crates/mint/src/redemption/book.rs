@@ -49,7 +49,9 @@ pub enum BookError {
     #[error("{0} is no book of redemptions, or one of a later version of Assay")]
     Foreign(String),
     /// More than the epoch has. Nothing was written.
-    #[error("unit `{unit}` has {left} left for redemptions, and {asked} were asked for: compare the mint's books")]
+    #[error(
+        "unit `{unit}` has {left} left for redemptions, and {asked} were asked for: compare the mint's books"
+    )]
     Exceeded {
         /// The unit.
         unit: String,
@@ -269,8 +271,9 @@ impl RedemptionBook {
     /// When the book cannot be read.
     pub fn under_way(&self, way: Way, limit: u32) -> Result<Vec<Redemption>, BookError> {
         let db = self.lock();
-        let mut query = db
-            .prepare_cached("SELECT * FROM redemptions WHERE way = ?1 AND state = 'begun' ORDER BY quote LIMIT ?2")?;
+        let mut query = db.prepare_cached(
+            "SELECT * FROM redemptions WHERE way = ?1 AND state = 'begun' ORDER BY quote LIMIT ?2",
+        )?;
         let rows = query.query_map(params![way.name(), limit], read)?;
         Ok(rows.map(|row| row.map(|(redemption, _)| redemption)).collect::<Result<_, _>>()?)
     }
@@ -296,7 +299,10 @@ impl RedemptionBook {
         self.db.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write<T>(&self, change: impl FnOnce(&Transaction<'_>) -> Result<T, BookError>) -> Result<T, BookError> {
+    fn write<T>(
+        &self,
+        change: impl FnOnce(&Transaction<'_>) -> Result<T, BookError>,
+    ) -> Result<T, BookError> {
         let mut db = self.lock();
         let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let value = change(&transaction)?;

@@ -18,6 +18,6 @@ mod rate;
 pub use book::{BookError, Progress, Redeemed, Redemption, RedemptionBook, Way};
 pub use rate::Rate;
 pub(crate) use redeemer::{CONFIRM_WITHIN, Redeemer, Settled};
-pub use redeemer::RedemptionError;
-pub(crate) use terms::{Asked, Terms};
+pub use redeemer::{RedemptionError, Steps};
 pub use terms::NoTerms;
+pub(crate) use terms::{Asked, Terms};

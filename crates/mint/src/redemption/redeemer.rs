@@ -5,7 +5,7 @@ use super::{
     terms::{rate, to_address, to_invoice},
 };
 use crate::{Books, invoice::Invoices};
-use bitcoin::{Amount, FeeRate, Network, hex::FromHex};
+use bitcoin::{Amount, FeeRate, Network, Txid, hex::FromHex};
 use cdk::{
     Mint,
     cdk_payment::{PaymentIdentifier, WaitPaymentResponse},
@@ -13,13 +13,19 @@ use cdk::{
 };
 use cdk_common::mint::MintQuote;
 use onchain::{OnchainError, OnchainWallet, Payout, PayoutId, PayoutStatus};
-use std::sync::{Arc, OnceLock};
+use std::{
+    collections::HashSet,
+    sync::{Arc, OnceLock},
+};
 use tokio::sync::{Notify, broadcast};
 
 /// Blocks within which payouts should be in one.
 pub(crate) const CONFIRM_WITHIN: u16 = 6;
 /// Redemptions looked at in one round of payouts; the next round takes the others.
 const ROUND: u32 = 2_000;
+/// Called before and after each step of a redemption that changes something, with its name: tests stop there.
+pub type Steps = Arc<dyn Fn(&'static str) + Send + Sync>;
+
 /// Redemptions told of before somebody listens. Whoever misses one finds it out by asking.
 const NEWS: usize = 1_024;
 
@@ -77,6 +83,7 @@ pub(crate) struct Redeemer {
     sat: OnceLock<Arc<Mint>>,
     news: broadcast::Sender<Settled>,
     asked: Notify,
+    steps: Option<Steps>,
 }
 
 impl Redeemer {
@@ -87,16 +94,23 @@ impl Redeemer {
         network: Network,
         fallback: FeeRate,
         invoices: Invoices,
+        steps: Option<Steps>,
     ) -> Self {
         let (news, _) = broadcast::channel(NEWS);
         let (sat, asked) = (OnceLock::new(), Notify::new());
-        Self { books, book, wallet, network, fallback, invoices, sat, news, asked }
+        Self { books, book, wallet, network, fallback, invoices, sat, news, asked, steps }
     }
 
     /// The mint whose invoices are paid. To be told before anything is redeemed.
     pub(crate) fn serve(&self, sat: Arc<Mint>) {
         let first = self.sat.set(sat).is_ok();
         assert!(first, "there is one sat mint");
+    }
+
+    fn step(&self, name: &'static str) {
+        if let Some(steps) = &self.steps {
+            steps(name);
+        }
     }
 
     /// Redemptions as they are paid for.
@@ -157,11 +171,20 @@ impl Redeemer {
     }
 
     /// Begins a redemption, and carries it as far as it goes by itself.
-    pub(crate) async fn redeem(&self, redemption: &Redemption, rate: Rate) -> Result<Progress, RedemptionError> {
-        match self.book.begin(redemption, rate)? {
-            Progress::Begun => self.carry_on(redemption).await,
-            other => Ok(other),
-        }
+    pub(crate) async fn redeem(
+        &self,
+        redemption: &Redemption,
+        rate: Rate,
+    ) -> Result<Progress, RedemptionError> {
+        self.step("before a redemption is begun");
+        let begun = self.book.begin(redemption, rate)?;
+        self.step("after a redemption is begun");
+        let progress = match begun {
+            Progress::Begun => self.carry_on(redemption).await?,
+            other => other,
+        };
+        self.step("before CDK hears of a redemption");
+        Ok(progress)
     }
 
     /// What became of a redemption: if it was begun, it goes on; if it was not, it never will be.
@@ -192,6 +215,7 @@ impl Redeemer {
                 let (wallet, of, network) = (self.wallet.clone(), redemption.clone(), self.network);
                 let noted = tokio::task::spawn_blocking(move || request(&wallet, &of, network)).await;
                 noted.map_err(|_| RedemptionError::Stopped)??;
+                self.step("after a payout is requested");
                 self.asked.notify_one();
                 Ok(Progress::Begun)
             }
@@ -201,51 +225,70 @@ impl Redeemer {
     /// Credits the invoice's quote under the redemption's id: a second time is none.
     async fn pay_invoice(&self, redemption: &Redemption) -> Result<Progress, RedemptionError> {
         let Redemption { quote, target, amount, sats, .. } = redemption;
-        let invoice =
-            <[u8; 32]>::from_hex(target).map_err(|_| RedemptionError::BadTarget(target.clone()))?;
+        let invoice = <[u8; 32]>::from_hex(target).map_err(|_| RedemptionError::BadTarget(target.clone()))?;
         let identifier = PaymentIdentifier::PaymentHash(invoice);
         let payment = WaitPaymentResponse {
             payment_identifier: identifier.clone(),
             payment_amount: cdk::Amount::new(sats.to_sat(), CurrencyUnit::Sat),
             payment_id: quote.clone(),
         };
+        self.step("before an invoice is paid");
         self.sat().pay_mint_quote_for_request_id(payment).await?;
+        self.step("after an invoice is paid");
         let paid = self.sat().localstore().get_mint_quote_by_request_lookup_id(&identifier).await?;
         let is_paid = paid.is_some_and(|paid| paid.payment_ids().contains(&quote));
         if !is_paid {
             return Err(RedemptionError::NoInvoice(target.clone()));
         }
         self.book.settle(quote, *amount, Amount::ZERO)?;
+        self.step("after an invoice is settled");
         Ok(Progress::Paid { spent: *amount, fee: Amount::ZERO })
     }
 
-    /// One round of payouts: all that wait are put into a transaction, and told of. Blocks for some disk writes.
+    /// One round of payouts: all that wait are put into a transaction, sent, and told of. Blocks for some disk writes.
     pub(crate) fn pay_out(&self) -> Result<(), RedemptionError> {
         let waiting = self.book.under_way(Way::Onchain, ROUND)?;
+        if waiting.is_empty() {
+            return Ok(());
+        }
         let mut requested = false;
         for redemption in &waiting {
             let payout = request(&self.wallet, redemption, self.network)?;
             requested |= payout.status == PayoutStatus::Requested;
         }
         if requested {
+            self.step("before payouts are signed");
             let rate = self.wallet.fee_rate(CONFIRM_WITHIN)?.unwrap_or(self.fallback);
             let batch = self.wallet.build_batch(rate)?;
             if let Some(txid) = batch.txid {
                 tracing::info!(%txid, payouts = batch.signed.len(), fee = %batch.fee, "redemptions paid on the chain");
             }
-            for sent in self.wallet.broadcast_pending()? {
-                if let Err(error) = sent.outcome {
-                    tracing::warn!(txid = %sent.txid, %error, "payouts wait: the node does not take their transaction");
-                }
-            }
+            self.step("after payouts are signed");
         }
+        let refused = self.send()?;
+        self.step("after payouts are sent");
         for redemption in &waiting {
             let Some(payout) = self.wallet.payout(&PayoutId::new(&redemption.quote)?)? else { continue };
-            if let Some((outpoint, fee)) = output(&payout) {
+            if let Some((outpoint, fee)) =
+                output(&payout).filter(|(outpoint, _)| !refused.contains(&outpoint.txid))
+            {
                 self.settle(redemption, outpoint.to_string(), fee)?;
             }
         }
         Ok(())
+    }
+
+    /// Sends what no block holds, also what was signed before a crash. Returns what the node does not take: it is sent again
+    /// until it does, and nobody is told that it was paid before.
+    fn send(&self) -> Result<HashSet<Txid>, RedemptionError> {
+        let mut refused = HashSet::new();
+        for sent in self.wallet.broadcast_pending()? {
+            if let Err(error) = sent.outcome {
+                tracing::warn!(txid = %sent.txid, %error, "payouts wait: the node does not take their transaction");
+                refused.insert(sent.txid);
+            }
+        }
+        Ok(refused)
     }
 
     fn settle(&self, redemption: &Redemption, outpoint: String, fee: Amount) -> Result<(), RedemptionError> {
@@ -254,9 +297,11 @@ impl Redeemer {
             unit => rate(&*self.books, unit)?,
         };
         // What was set aside was the price of a fee at least as high.
-        let price = rate.price(fee).filter(|price| *price <= redemption.reserve).unwrap_or(redemption.reserve);
+        let price =
+            rate.price(fee).filter(|price| *price <= redemption.reserve).unwrap_or(redemption.reserve);
         let spent = redemption.amount + price;
         self.book.settle(&redemption.quote, spent, fee)?;
+        self.step("after a payout is settled");
         let (quote, unit) = (redemption.quote.clone(), redemption.unit.clone());
         // CDK finds it out by itself when nobody listens.
         let _ = self.news.send(Settled { quote, unit, spent, proof: Some(outpoint) });
@@ -270,7 +315,8 @@ fn request(
     redemption: &Redemption,
     network: Network,
 ) -> Result<Payout, RedemptionError> {
-    let terms = to_address(Rate::Sat, &CurrencyUnit::Sat, &redemption.target, redemption.sats.to_sat(), network)?;
+    let terms =
+        to_address(Rate::Sat, &CurrencyUnit::Sat, &redemption.target, redemption.sats.to_sat(), network)?;
     let script = terms.script.expect("an address has a script");
     Ok(wallet.request(&PayoutId::new(&redemption.quote)?, &script, redemption.sats, redemption.fee)?)
 }

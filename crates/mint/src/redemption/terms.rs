@@ -45,7 +45,9 @@ pub enum NoTerms {
     #[error(transparent)]
     Unit(#[from] NoEpochUnit),
     /// The pool keeps its rewards itself.
-    #[error("this mint redeems nothing: the pool's rewards go to an address of its operator's own; ask the operator")]
+    #[error(
+        "this mint redeems nothing: the pool's rewards go to an address of its operator's own; ask the operator"
+    )]
     Nowhere,
     /// The number of no epoch.
     #[error("epoch {0} is not open yet")]
@@ -105,12 +107,16 @@ pub enum NoTerms {
 /// What of the wallet's troubles a stranger is told.
 fn words(error: &OnchainError) -> String {
     match error {
-        OnchainError::Dust { .. } | OnchainError::NoAddress | OnchainError::TooMuch { .. } => error.to_string(),
+        OnchainError::Dust { .. } | OnchainError::NoAddress | OnchainError::TooMuch { .. } => {
+            error.to_string()
+        }
         OnchainError::Funds { .. } => {
-            "the mint has not enough coins that may be spent at present; try again after the next blocks".to_owned()
+            "the mint has not enough coins that may be spent at present; try again after the next blocks"
+                .to_owned()
         }
         OnchainError::WatchOnly => {
-            "this mint's coins are not spent by itself: ask the operator, or redeem to satoshi ecash".to_owned()
+            "this mint's coins are not spent by itself: ask the operator, or redeem to satoshi ecash"
+                .to_owned()
         }
         _ => "the mint's wallet cannot be used at present; try again later".to_owned(),
     }
@@ -214,7 +220,11 @@ mod tests {
             let text = early(&outlook(state, final_at)).to_string();
             expected.iter().for_each(|part| assert!(text.contains(part), "{text}"));
         };
-        case(EpochState::Open, None, &["epoch 5 is open", "until epoch 21 closes", "epoch 7 is open now", "100"]);
+        case(
+            EpochState::Open,
+            None,
+            &["epoch 5 is open", "until epoch 21 closes", "epoch 7 is open now", "100"],
+        );
         case(EpochState::Accruing, Some(1050), &["epoch 5 is accruing", "until epoch 21 closes"]);
         case(EpochState::Settling, Some(1050), &["epoch 5 is settling", "in 50 blocks, about 8 hours"]);
         case(EpochState::Settling, Some(1005), &["about 50 minutes"]);

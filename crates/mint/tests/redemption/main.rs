@@ -4,5 +4,6 @@
 #[allow(dead_code)]
 mod rig;
 
+mod crashes;
 mod melts;
 mod pool;

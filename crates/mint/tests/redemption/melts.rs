@@ -18,7 +18,8 @@ async fn an_epoch_becomes_satoshi_ecash_and_bitcoin() {
     let invoice = sat.mint_quote(bolt11(), Some(Amount::from(10_000)), None, None).await.unwrap();
 
     // Before maturity: no, and when.
-    let early = wallet.melt_quote(bolt11(), invoice.request.clone(), None, None).await.unwrap_err().to_string();
+    let early =
+        wallet.melt_quote(bolt11(), invoice.request.clone(), None, None).await.unwrap_err().to_string();
     assert!(early.contains("epoch 0 is open and not redeemable yet"), "{early}");
 
     let somebody = Miner::new(9);
@@ -26,7 +27,8 @@ async fn an_epoch_becomes_satoshi_ecash_and_bitcoin() {
     pool.find_block().await;
     pool.credit(&[(somebody.key, EPOCH)]);
     pool.others_mine(1).await;
-    let early = wallet.melt_quote(bolt11(), invoice.request.clone(), None, None).await.unwrap_err().to_string();
+    let early =
+        wallet.melt_quote(bolt11(), invoice.request.clone(), None, None).await.unwrap_err().to_string();
     assert!(early.contains("epoch 0 is settling") && early.contains("final in 2 blocks"), "{early}");
     pool.others_mine(MATURITY).await;
 
@@ -43,7 +45,8 @@ async fn an_epoch_becomes_satoshi_ecash_and_bitcoin() {
 
     // To an address.
     let target = address(3);
-    let options = wallet.quote_onchain_melt_options(&target.to_string(), Amount::from(EPOCH / 4), None).await.unwrap();
+    let options =
+        wallet.quote_onchain_melt_options(&target.to_string(), Amount::from(EPOCH / 4), None).await.unwrap();
     let quote = wallet.select_onchain_melt_quote(options[0].clone()).await.unwrap();
     let before = u64::from(wallet.total_balance().await.unwrap());
     let melt = wallet.prepare_melt(&quote.id, HashMap::new()).await.unwrap();
@@ -53,12 +56,16 @@ async fn an_epoch_becomes_satoshi_ecash_and_bitcoin() {
     let worth = Sats::from_sat(12_375_000);
     assert_eq!(pool.received(&target), worth);
     let spent = before - u64::from(wallet.total_balance().await.unwrap());
-    assert!(spent > EPOCH / 4 && spent < EPOCH / 4 + EPOCH / 100, "{spent}: the fee is small, and its rest came back");
+    assert!(
+        spent > EPOCH / 4 && spent < EPOCH / 4 + EPOCH / 100,
+        "{spent}: the fee is small, and its rest came back"
+    );
     pool.assert_balanced(0).await;
 
     // And from satoshi ecash to an address.
     let target = address(4);
-    let options = sat.quote_onchain_melt_options(&target.to_string(), Amount::from(4_000), None).await.unwrap();
+    let options =
+        sat.quote_onchain_melt_options(&target.to_string(), Amount::from(4_000), None).await.unwrap();
     let quote = sat.select_onchain_melt_quote(options[0].clone()).await.unwrap();
     sat.prepare_melt(&quote.id, HashMap::new()).await.unwrap().confirm().await.unwrap();
     paid(&sat, &quote.id).await;
@@ -72,9 +79,8 @@ async fn what_cannot_be_redeemed_is_refused_in_words() {
     let alice = Miner::new(1);
     pool.mature_first_epoch(&[(alice.key, 1 << 30)]).await;
     let wallet = pool.claim(&alice, 0).await;
-    let melt = async |request: &str| {
-        wallet.melt_quote(bolt11(), request, None, None).await.unwrap_err().to_string()
-    };
+    let melt =
+        async |request: &str| wallet.melt_quote(bolt11(), request, None, None).await.unwrap_err().to_string();
     // Somebody else's invoice, as the specification of BOLT 11 has one.
     let foreign = "lnbc2500u1pvjluezsp5zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zygspp5qqqsyqcyq5rqwzqfqqqsyqcyq5rqwzqfqqqsyqcyq5rqwzqfqypqdq5xysxxatsyp3k7enxv4jsxqzpu9qrsgquk0rl77nj30yxdy8j9vdx85fkpmdla2087ne0xh8nhedh8w27kyke0lp53ut353s06fv3qfegext0eh0ymjpf39tuven09sam30g4vgpfna3rh";
     assert!(melt(foreign).await.contains("none of this mint's"));
@@ -82,13 +88,16 @@ async fn what_cannot_be_redeemed_is_refused_in_words() {
         let options = wallet.quote_onchain_melt_options(address, Amount::from(amount), None).await;
         options.unwrap_err().to_string()
     };
-    assert!(onchain("bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4", 1 << 29).await.contains("no Bitcoin address"));
+    assert!(
+        onchain("bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4", 1 << 29).await.contains("no Bitcoin address")
+    );
     assert!(onchain(&address(3).to_string(), 1_000).await.contains("too little"));
     // An epoch that nobody found a block for.
     let somebody = Miner::new(99);
     pool.credit(&[(somebody.key, 2 * EPOCH)]);
     pool.others_mine(MATURITY).await;
     let worthless = pool.claim(&somebody, 1).await;
-    let options = worthless.quote_onchain_melt_options(&address(3).to_string(), Amount::from(EPOCH), None).await;
+    let options =
+        worthless.quote_onchain_melt_options(&address(3).to_string(), Amount::from(EPOCH), None).await;
     assert!(options.unwrap_err().to_string().contains("worth nothing"));
 }

@@ -1,7 +1,7 @@
 //! A ledger, a chain, the on-chain wallet and both mints, and what miners do with them.
 
 use crate::rig::{self, Miner};
-use assay_mint::{Books, EhashMint, LedgerBooks, MintConfig, MintSeed, RedemptionConfig};
+use assay_mint::{Books, EhashMint, LedgerBooks, MintConfig, MintSeed, RedemptionConfig, redemption::Steps};
 use bitcoin::{
     Address, Amount, FeeRate, Network, ScriptBuf,
     key::{Keypair, Secp256k1},
@@ -18,7 +18,11 @@ use node::{Chain, ChainEvent, Devchain, DevchainConfig, Node, Polled, Tip, Watch
 use onchain::{Keys, OnchainConfig, OnchainWallet};
 use std::{fs, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 use tempfile::TempDir;
-use tokio::{net::TcpListener, task::JoinHandle, time::Instant};
+use tokio::{
+    net::TcpListener,
+    runtime::{Builder, Runtime},
+    time::Instant,
+};
 use work::{Ehash, PayoutKey};
 
 pub const EPOCH: u64 = rig::EPOCH;
@@ -31,12 +35,15 @@ pub struct Running {
     pub mint: Arc<EhashMint>,
     pub wallet: OnchainWallet,
     pub address: SocketAddr,
-    tasks: Vec<JoinHandle<()>>,
+    /// Its threads: when they end, so do its connections.
+    runtime: Option<Runtime>,
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.tasks.iter().for_each(JoinHandle::abort);
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 
@@ -48,6 +55,8 @@ pub struct Pool {
     _ledger: Ledger,
     watch: Watch,
     batches: u64,
+    /// Of processes that were killed.
+    disks: Vec<TempDir>,
 }
 
 impl Pool {
@@ -59,8 +68,9 @@ impl Pool {
         let (ledger, handle) = Ledger::open(dir.path().join("ledger.db"), params).unwrap();
         let genesis = Tip { height: 0, hash: chain.block_hash(0).unwrap().unwrap() };
         let watch = Watch::from(Arc::new(chain.clone()), genesis, 200);
-        let mut pool = Self { dir, chain, handle, running: None, _ledger: ledger, watch, batches: 0 };
-        pool.running = Some(pool.open(pool.dir.path()).await);
+        let mut pool =
+            Self { dir, chain, handle, running: None, _ledger: ledger, watch, batches: 0, disks: Vec::new() };
+        pool.running = Some(pool.open(pool.dir.path(), None, None).await);
         pool
     }
 
@@ -72,7 +82,8 @@ impl Pool {
         &self.running.as_ref().expect("the pool runs").wallet
     }
 
-    pub async fn open(&self, dir: &Path) -> Running {
+    /// Opens what is in `dir`, at the same address as before if there is one.
+    pub async fn open(&self, dir: &Path, address: Option<SocketAddr>, steps: Option<Steps>) -> Running {
         let node: Arc<dyn Node> = Arc::new(self.chain.clone());
         let birthday = Tip { height: 0, hash: self.chain.block_hash(0).unwrap().unwrap() };
         let birth = OnchainConfig { birthday, maturity: MATURITY };
@@ -89,32 +100,59 @@ impl Pool {
             sat_database: dir.join("sat.db"),
             fallback_fee_rate: FeeRate::from_sat_per_kwu(500),
             gather: Duration::from_millis(20),
+            steps,
         };
         let books: Arc<dyn Books> = Arc::new(LedgerBooks::open(self.dir.path().join("ledger.db")).unwrap());
         let seed = MintSeed::from_bytes([7; 32]);
-        let mint = Arc::new(EhashMint::open(&config, &seed, books, Some(redemption)).await.unwrap());
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let runtime = Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap();
+        let opened = runtime.spawn(async move {
+            let mint = Arc::new(EhashMint::open(&config, &seed, books, Some(redemption)).await.unwrap());
+            let listener = bind(address.unwrap_or(([127, 0, 0, 1], 0).into())).await;
+            (mint, listener)
+        });
+        let (mint, listener) = opened.await.unwrap();
         let (address, router) = (listener.local_addr().unwrap(), mint.router());
-        let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        runtime.spawn(async move { axum::serve(listener, router).await.unwrap() });
         let followed = Arc::clone(&mint);
-        let follow = tokio::spawn(async move { followed.follow().await });
-        Running { mint, wallet, address, tasks: vec![server, follow] }
+        runtime.spawn(async move { followed.follow().await });
+        Running { mint, wallet, address, runtime: Some(runtime) }
     }
 
-    /// Ends the process without ceremony, and starts another with what is on the disk.
-    pub async fn kill_and_restart(&mut self) {
+    /// Another process takes over, with what was on the disk at some moment, at the same address. `steps` is told what it does.
+    pub async fn restart_from(&mut self, disk: TempDir, steps: Option<Steps>) {
+        let address = self.running.take().expect("the pool runs").address;
+        self.running = Some(self.open(disk.path(), Some(address), steps).await);
+        self.disks.push(disk);
+        self.catch_up_wallet();
+    }
+
+    /// What an amount of an epoch's eHash is worth.
+    pub fn worth(&self, epoch: u32, amount: u64) -> Amount {
+        let books = LedgerBooks::open(self.dir.path().join("ledger.db")).unwrap();
+        let info = books.epoch(Epoch(epoch)).unwrap().unwrap();
+        Amount::from_sat(info.value_of(Ehash::new(amount)).unwrap().get() / 1000)
+    }
+
+    /// What is on the disk now, without the ledger, which another process keeps.
+    pub fn disk(dir: &Path) -> TempDir {
         let copy = TempDir::new().unwrap();
-        for file in fs::read_dir(self.dir.path()).unwrap() {
+        for file in fs::read_dir(dir).unwrap() {
             let path = file.unwrap().path();
             let name = path.file_name().unwrap().to_str().unwrap().to_owned();
             if !name.starts_with("ledger.db") {
                 fs::copy(&path, copy.path().join(name)).unwrap();
             }
         }
-        self.running = None;
-        self.running = Some(self.open(copy.path()).await);
-        // Kept until the end: the process has its files open.
-        std::mem::forget(copy);
+        copy
+    }
+
+    /// The wallet's own watch: the ledger's may be further.
+    fn catch_up_wallet(&self) {
+        let node: Arc<dyn Node> = Arc::new(self.chain.clone());
+        let mut watch = Watch::from(node, self.wallet().followed().unwrap(), 200);
+        while let Polled::Event(event) = watch.poll().unwrap() {
+            self.wallet().follow(event).unwrap();
+        }
     }
 
     pub fn credit(&mut self, credits: &[(PayoutKey, u64)]) {
@@ -154,12 +192,16 @@ impl Pool {
                 ChainEvent::Connected { height, hash } => {
                     let block = self.chain.block(&hash).unwrap();
                     let outputs = block.txdata[0].output.iter();
-                    let reward: Amount =
-                        outputs.filter(|output| output.script_pubkey == script).map(|output| output.value).sum();
+                    let reward: Amount = outputs
+                        .filter(|output| output.script_pubkey == script)
+                        .map(|output| output.value)
+                        .sum();
                     if reward > Amount::ZERO {
                         let reward = ledger::Msats::new(reward.to_sat() * 1000);
                         let hash = ledger_hash(&hash);
-                        self.handle.apply(Event::BlockConnected(ChainBlock { hash, height, reward })).unwrap();
+                        self.handle
+                            .apply(Event::BlockConnected(ChainBlock { hash, height, reward }))
+                            .unwrap();
                     }
                     self.handle.apply(Event::Tip { height }).unwrap();
                 }
@@ -230,7 +272,8 @@ impl Pool {
         let mint = self.mint().cashu();
         let keyset = mint.get_active_keysets()[&unit.to_cashu()];
         let (issued, burned) = (mint.total_issued().await.unwrap(), mint.total_redeemed().await.unwrap());
-        let outstanding = u64::from(issued[&keyset]) - burned.get(&keyset).map_or(0, |amount| u64::from(*amount));
+        let outstanding =
+            u64::from(issued[&keyset]) - burned.get(&keyset).map_or(0, |amount| u64::from(*amount));
         let quotes = mint.mint_quotes().await.unwrap();
         let claimed: u64 = quotes
             .iter()
@@ -238,6 +281,18 @@ impl Pool {
             .map(|quote| quote.amount_issued().value())
             .sum();
         assert_eq!(claimed, outstanding + redeemed.spent, "claimed = outstanding + redeemed");
+    }
+}
+
+/// A process that was killed leaves its port a moment later.
+async fn bind(address: SocketAddr) -> TcpListener {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        match TcpListener::bind(address).await {
+            Ok(listener) => return listener,
+            Err(error) => assert!(Instant::now() < deadline, "{address}: {error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
