@@ -15,7 +15,7 @@ use figment::Figment;
 use figment::providers::{Env, Format, Toml};
 use serde::Deserialize;
 
-pub use resolve::Resolved;
+pub use resolve::{RedemptionPlan, Resolved};
 
 use crate::logging::LogFormat;
 
@@ -130,6 +130,10 @@ pub struct MintSection {
     pub listen: SocketAddr,
     pub name: String,
     pub description: String,
+    pub fallback_fee_rate: u32,
+    pub payout_seconds: u64,
+    pub receive_descriptor: Option<String>,
+    pub change_descriptor: Option<String>,
 }
 
 /// `[http]`
@@ -206,6 +210,10 @@ impl Default for MintSection {
             listen: SocketAddr::from(([127, 0, 0, 1], 3338)),
             name: "Assay".to_owned(),
             description: "Ecash for the work of this pool's miners".to_owned(),
+            fallback_fee_rate: 2,
+            payout_seconds: 60,
+            receive_descriptor: None,
+            change_descriptor: None,
         }
     }
 }

@@ -16,6 +16,7 @@ mod mine;
 mod mint_service;
 mod output;
 mod pool_command;
+mod rewards;
 mod roles;
 mod shutdown;
 mod swarm;

@@ -10,18 +10,27 @@ use std::thread::JoinHandle;
 
 use anyhow::{Context, Result, ensure};
 use hex::{DisplayHex, FromHex};
-use mint::{EhashMint, LedgerBooks, MintConfig, MintSeed};
+use mint::{EhashMint, LedgerBooks, MintConfig, MintSeed, RedemptionConfig};
+use onchain::OnchainWallet;
 use rand::RngCore;
 use rand::rngs::OsRng;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-use crate::config::MintSection;
+use crate::config::{MintSection, RedemptionPlan};
 use crate::keys;
 
 /// Names in the data directory.
 const SEED_FILE: &str = "mint.seed";
 const DATABASE_FILE: &str = "mint.db";
+const SAT_DATABASE_FILE: &str = "sat.db";
+const BOOK_FILE: &str = "redemptions.db";
+
+/// What the mint redeems from, and how.
+pub struct Redemption {
+    pub wallet: OnchainWallet,
+    pub plan: RedemptionPlan,
+}
 
 /// A running mint; dropped, it stops.
 pub struct MintServer {
@@ -32,12 +41,26 @@ pub struct MintServer {
 
 impl MintServer {
     /// Opens the mint beside the ledger at `ledger`, which must exist, and serves it.
-    pub fn start(section: &MintSection, data_dir: &Path, ledger: &Path) -> Result<Self> {
+    pub fn start(
+        section: &MintSection,
+        data_dir: &Path,
+        ledger: &Path,
+        redemption: Option<Redemption>,
+    ) -> Result<Self> {
         let database = data_dir.join(DATABASE_FILE);
         let seed = seed(data_dir, &database)?;
         let books = Arc::new(LedgerBooks::open(ledger)?);
         let config =
             MintConfig { database, name: section.name.clone(), description: section.description.clone() };
+        let redemption = redemption.map(|Redemption { wallet, plan }| RedemptionConfig {
+            wallet,
+            network: plan.network,
+            book: data_dir.join(BOOK_FILE),
+            sat_database: data_dir.join(SAT_DATABASE_FILE),
+            fallback_fee_rate: plan.fallback_fee_rate,
+            gather: plan.gather,
+            steps: None,
+        });
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .thread_name("mint")
             .enable_all()
@@ -48,7 +71,7 @@ impl MintServer {
             .block_on(TcpListener::bind(listen))
             .with_context(|| format!("mint.listen {listen} cannot be served; is the port in use?"))?;
         let address = listener.local_addr()?;
-        let mint = runtime.block_on(EhashMint::open(&config, &seed, books))?;
+        let mint = runtime.block_on(EhashMint::open(&config, &seed, books, redemption))?;
         let (stop, stopped) = oneshot::channel::<()>();
         let thread = std::thread::Builder::new().name("mint-main".to_owned()).spawn(move || {
             runtime.block_on(serve(&mint, listener, stopped));

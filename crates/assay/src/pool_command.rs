@@ -1,26 +1,32 @@
 //! `assay pool`: a pool on top of a Bitcoin node.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use bitcoin::ScriptBuf;
 use clap::Args;
 use engine::EngineConfig;
 use node::Node;
 use node::rpc::RpcNode;
+use onchain::Keys;
 use sv2::noise::Validity;
 
-use crate::config::{PoolFile, Resolved};
+use crate::config::{PoolFile, RedemptionPlan, Resolved};
 use crate::output;
-use crate::roles::{PoolPlan, RunningPool, identity};
+use crate::rewards::Rewards;
+use crate::roles::{MintPlan, PoolPlan, RunningPool, identity};
 use crate::shutdown::Shutdown;
 use crate::{keys, logging};
 
 /// How often the pool's threads are looked at. One that died ends the process, so that a supervisor starts it anew.
 const HEALTH_CHECK: Duration = Duration::from_secs(2);
+
+/// Confirmations before a coinbase may be spent, on every chain with a node of its own.
+const COINBASE_MATURITY: u32 = 100;
 
 #[derive(Args)]
 pub struct Arguments {
@@ -80,14 +86,16 @@ fn serve(resolved: Resolved) -> Result<()> {
     let mut engine = EngineConfig::new(resolved.file.pool.listen, identity(authority, validity));
     engine.shards = resolved.shards;
     engine.limits = resolved.limits.clone();
+    let (payout_script, redemption) = rewards(&resolved, data_dir, &node)?;
+    let mint = resolved.file.mint.as_ref().map(|section| MintPlan { section, data_dir, redemption });
     let running = RunningPool::start(PoolPlan {
         node,
         ledger_path: &resolved.ledger_path,
         epochs: resolved.epochs,
-        pool: resolved.pool.clone(),
+        pool: resolved.pool(payout_script),
         engine,
         http_listen: resolved.file.http.listen,
-        mint: resolved.file.mint.as_ref().map(|section| (section, data_dir.as_path())),
+        mint,
         stop: shutdown.stop(),
     })?;
     let mint = running.mint.as_ref().map(|mint| format!(" mint={}", mint.local_addr())).unwrap_or_default();
@@ -113,4 +121,29 @@ fn serve(resolved: Resolved) -> Result<()> {
         "a thread of the pool died; the log says why. Nothing that was acknowledged is lost: start it again"
     );
     Ok(())
+}
+
+/// Where the rewards go: to the operator's script, or to the mint's wallet.
+fn rewards(
+    resolved: &Resolved,
+    data_dir: &Path,
+    node: &Arc<dyn Node>,
+) -> Result<(ScriptBuf, Option<(Rewards, RedemptionPlan)>)> {
+    if let Some(script) = &resolved.payout_script {
+        return Ok((script.clone(), None));
+    }
+    let plan = resolved.redemption.clone().context("pool.payout_address is missing")?;
+    let keys = match plan.descriptors.clone() {
+        None => Keys::Kept,
+        Some((receive, change)) => Keys::WatchOnly { receive, change },
+    };
+    let (rewards, new_phrase) = Rewards::open(data_dir, Arc::clone(node), keys, COINBASE_MATURITY)?;
+    if let Some(phrase) = new_phrase {
+        // To the operator's eyes, not to a log.
+        output::line(format_args!(
+            "wallet: the pool's rewards go to a new wallet. Write these words down; whoever has them has its bitcoin:\n  {}",
+            phrase.words().as_str()
+        ));
+    }
+    Ok((rewards.payout_script().into(), Some((rewards, plan))))
 }

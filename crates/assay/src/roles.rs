@@ -12,15 +12,17 @@ use node::{Node, Stop};
 use pool::{Parts, Pool, PoolConfig};
 use sv2::noise::{AuthoritySecret, Identity, Validity};
 
-use crate::config::MintSection;
+use crate::config::{MintSection, RedemptionPlan};
 use crate::http::{HttpServer, Sources};
-use crate::mint_service::MintServer;
+use crate::mint_service::{MintServer, Redemption};
+use crate::rewards::Rewards;
 
 /// A pool with its ledger and its pages.
 pub struct RunningPool {
     pub pool: Pool,
     pub http: HttpServer,
     pub mint: Option<MintServer>,
+    pub rewards: Option<Rewards>,
     pub ledger: LedgerHandle,
     books: Ledger,
 }
@@ -33,9 +35,17 @@ pub struct PoolPlan<'a> {
     pub pool: PoolConfig,
     pub engine: EngineConfig,
     pub http_listen: SocketAddr,
-    /// The mint's section, and where its files are.
-    pub mint: Option<(&'a MintSection, &'a Path)>,
+    pub mint: Option<MintPlan<'a>>,
     pub stop: Stop,
+}
+
+/// What the mint needs.
+pub struct MintPlan<'a> {
+    pub section: &'a MintSection,
+    /// Where its files are.
+    pub data_dir: &'a Path,
+    /// The wallet that the pool's rewards go to, if epochs are redeemed here.
+    pub redemption: Option<(Rewards, RedemptionPlan)>,
 }
 
 impl RunningPool {
@@ -54,11 +64,16 @@ impl RunningPool {
             connections: pool.connections(),
         };
         let http = HttpServer::start(plan.http_listen, sources)?;
-        let start = |(section, data_dir)| {
-            MintServer::start(section, data_dir, path).context("the mint cannot be started")
-        };
-        let mint = plan.mint.map(start).transpose()?;
-        Ok(Self { pool, http, mint, ledger, books })
+        let (mut mint, mut rewards) = (None, None);
+        if let Some(MintPlan { section, data_dir, redemption }) = plan.mint {
+            let from = redemption
+                .as_ref()
+                .map(|(rewards, plan)| Redemption { wallet: rewards.wallet().clone(), plan: plan.clone() });
+            let started = MintServer::start(section, data_dir, path, from);
+            mint = Some(started.context("the mint cannot be started")?);
+            rewards = redemption.map(|(rewards, _)| rewards);
+        }
+        Ok(Self { pool, http, mint, rewards, ledger, books })
     }
 
     /// Whether all threads live. One that died has said why in the log.
@@ -70,6 +85,9 @@ impl RunningPool {
     pub fn stop(self) -> Result<()> {
         drop((self.http, self.mint));
         self.pool.stop();
+        if let Some(rewards) = self.rewards {
+            rewards.stop();
+        }
         self.books.close().context("the ledger was not closed in good order")
     }
 }

@@ -6,15 +6,16 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use bitcoin::{Address, ScriptBuf, address::NetworkUnchecked};
+use bitcoin::{Address, FeeRate, Network, ScriptBuf, address::NetworkUnchecked};
 use engine::{Limits, Rate};
 use ledger::Params;
 use node::Chain;
 use node::rpc::{RpcAuth, RpcConfig};
+use onchain::MAX_FEE_RATE;
 use pool::{ChannelLimits, MAX_TAG_LEN, PoolConfig};
 use work::{PayoutKey, ServerId};
 
-use super::{NodeSection, PoolFile, PoolSection};
+use super::{MintSection, NodeSection, PoolFile, PoolSection};
 
 /// Easiest share that may be configured: below it, shares are noise.
 const MIN_SHARE_HASHES: u64 = 256;
@@ -25,6 +26,9 @@ const MAX_SHARES_PER_MINUTE: u32 = 60_000_000;
 /// Least [`ChannelLimits::shares_over_aim`] but none.
 const LEAST_OVER_AIM: u32 = 10;
 
+/// Longest that payouts may be gathered: a day.
+const MAX_PAYOUT_SECONDS: u64 = 86_400;
+
 /// What a new block sends to a channel of a device that cannot process extended jobs, rounded up. A connection may owe its
 /// reader one for each of its channels.
 const JOB_BYTES: usize = 256;
@@ -32,7 +36,11 @@ const JOB_BYTES: usize = 256;
 /// The configuration as typed values, each ready for its crate.
 #[derive(Debug)]
 pub struct Resolved {
-    pub pool: PoolConfig,
+    /// Without the script that the rewards go to, where the mint's wallet has it.
+    pool: PoolConfig,
+    /// The operator's own script.
+    pub payout_script: Option<ScriptBuf>,
+    pub redemption: Option<RedemptionPlan>,
     pub epochs: Params,
     pub node: RpcConfig,
     pub ledger_path: PathBuf,
@@ -40,6 +48,23 @@ pub struct Resolved {
     pub shards: u16,
     pub certificate_validity: Duration,
     pub file: PoolFile,
+}
+
+/// How the mint redeems, when the rewards go to its wallet.
+#[derive(Clone, Debug)]
+pub struct RedemptionPlan {
+    pub network: Network,
+    pub fallback_fee_rate: FeeRate,
+    pub gather: Duration,
+    /// The operator's own, for receiving and for change; without them the wallet has keys of its own.
+    pub descriptors: Option<(String, String)>,
+}
+
+impl Resolved {
+    /// The pool's configuration, with its rewards going to a script.
+    pub fn pool(&self, payout_script: ScriptBuf) -> PoolConfig {
+        PoolConfig { payout_script, ..self.pool.clone() }
+    }
 }
 
 impl PoolFile {
@@ -60,8 +85,13 @@ impl PoolFile {
             "noise.certificate_hours must be between 1 and {}",
             24 * 365
         );
+        let payout_script = payout_script(&self.pool, self.mint.is_some(), chain)?;
+        let plan = |section| redemption(section, payout_script.is_some(), chain);
+        let redemption = self.mint.as_ref().map(plan).transpose()?.flatten();
         Ok(Resolved {
-            pool: pool_config(&self, self.channel_limits()?, chain)?,
+            payout_script,
+            redemption,
+            pool: pool_config(&self, self.channel_limits()?)?,
             epochs,
             node: rpc_config(&self.node, chain)?,
             ledger_path: self.data_dir.join("ledger.db"),
@@ -167,7 +197,7 @@ fn chain(network: &str) -> Result<Chain> {
     })
 }
 
-fn pool_config(file: &PoolFile, limits: ChannelLimits, chain: Chain) -> Result<PoolConfig> {
+fn pool_config(file: &PoolFile, limits: ChannelLimits) -> Result<PoolConfig> {
     let section = &file.pool;
     ensure!(
         section.tag.len() <= MAX_TAG_LEN,
@@ -196,7 +226,7 @@ fn pool_config(file: &PoolFile, limits: ChannelLimits, chain: Chain) -> Result<P
         .context("pool.default_payout_key is no payout key; make one with `assay keys payout`")?;
     Ok(PoolConfig {
         server_id: ServerId::new(section.server_id),
-        payout_script: payout_script(section, chain)?,
+        payout_script: ScriptBuf::new(),
         tag: section.tag.as_bytes().to_vec(),
         default_payout_key,
         shares_per_minute: section.shares_per_minute,
@@ -207,12 +237,16 @@ fn pool_config(file: &PoolFile, limits: ChannelLimits, chain: Chain) -> Result<P
     })
 }
 
-fn payout_script(section: &PoolSection, chain: Chain) -> Result<ScriptBuf> {
+/// The script that receives the rewards; none when the mint's wallet does.
+fn payout_script(section: &PoolSection, has_mint: bool, chain: Chain) -> Result<Option<ScriptBuf>> {
     let script = match (&section.payout_address, &section.payout_script) {
         (Some(_), Some(_)) => {
             bail!("both pool.payout_address and pool.payout_script are set; remove one of them")
         }
-        (None, None) => bail!("pool.payout_address is missing; set the address that receives the rewards"),
+        (None, None) if has_mint => return Ok(None),
+        (None, None) => bail!(
+            "pool.payout_address is missing; set the address that receives the rewards, or add [mint], whose wallet does then"
+        ),
         (Some(text), None) => Address::<NetworkUnchecked>::from_str(text)
             .with_context(|| format!("pool.payout_address \"{text}\" is no Bitcoin address"))?
             .require_network(chain.network())
@@ -222,7 +256,39 @@ fn payout_script(section: &PoolSection, chain: Chain) -> Result<ScriptBuf> {
             .with_context(|| format!("pool.payout_script \"{hex}\" is no script in hex"))?,
     };
     ensure!(!script.is_empty(), "pool.payout_script is empty; set the script that receives the rewards");
-    Ok(script)
+    Ok(Some(script))
+}
+
+/// How the mint redeems; not at all when the rewards go elsewhere.
+fn redemption(section: &MintSection, elsewhere: bool, chain: Chain) -> Result<Option<RedemptionPlan>> {
+    let (rate, most) = (section.fallback_fee_rate, MAX_FEE_RATE.to_sat_per_vb_floor());
+    ensure!(
+        (1..=most).contains(&u64::from(rate)),
+        "mint.fallback_fee_rate is {rate}; write 1 to {most} (satoshi per virtual byte)"
+    );
+    ensure!(
+        section.payout_seconds <= MAX_PAYOUT_SECONDS,
+        "mint.payout_seconds is {}; write {MAX_PAYOUT_SECONDS} or less",
+        section.payout_seconds
+    );
+    let descriptors = match (&section.receive_descriptor, &section.change_descriptor) {
+        (None, None) => None,
+        (Some(receive), Some(change)) => Some((receive.clone(), change.clone())),
+        _ => bail!("mint.receive_descriptor and mint.change_descriptor belong together; set both, or none"),
+    };
+    if elsewhere {
+        ensure!(
+            descriptors.is_none(),
+            "mint.receive_descriptor has no use beside pool.payout_address, which receives the rewards; remove one of them"
+        );
+        return Ok(None);
+    }
+    Ok(Some(RedemptionPlan {
+        network: chain.network(),
+        fallback_fee_rate: FeeRate::from_sat_per_vb_u32(rate),
+        gather: Duration::from_secs(section.payout_seconds),
+        descriptors,
+    }))
 }
 
 fn rpc_config(section: &NodeSection, chain: Chain) -> Result<RpcConfig> {

@@ -21,7 +21,7 @@ fn resolve(text: &str) -> Result<super::Resolved, String> {
 #[test]
 fn a_short_file_is_enough() {
     let resolved = resolve(GOOD).unwrap();
-    assert_eq!(resolved.pool.payout_script.to_hex_string(), "51");
+    assert_eq!(resolved.payout_script.unwrap().to_hex_string(), "51");
     assert_eq!(resolved.ledger_path.to_str(), Some("/tmp/assay/ledger.db"));
     assert_eq!(resolved.epochs.window, 16);
 }
@@ -105,11 +105,38 @@ fn the_example_names_every_limit_with_its_default() {
         .map(|l| format!("{l}\n"))
         .collect();
     let resolved = resolve(&format!("{GOOD}[limits]\n{fields}")).unwrap();
-    let (written, defaults) = (resolved.file.limits, super::LimitsSection::default());
+    let (written, defaults) = (&resolved.file.limits, super::LimitsSection::default());
     assert_eq!(format!("{written:?}"), format!("{defaults:?}"));
     let names = format!("{defaults:?}").matches(": ").count();
     assert_eq!(fields.lines().count(), names, "a limit is missing:\n{fields}");
-    assert_eq!(resolved.pool.limits, pool::ChannelLimits::default());
+    assert_eq!(resolved.pool(bitcoin::ScriptBuf::new()).limits, pool::ChannelLimits::default());
+}
+
+#[test]
+fn rewards_go_to_one_place() {
+    let mint = |fields: &str| resolve(&GOOD.replace("[node]", &format!("[mint]\n{fields}\n[node]")));
+    let own = resolve(GOOD).unwrap();
+    assert!(own.payout_script.is_some() && own.redemption.is_none());
+    let own = mint("").unwrap();
+    assert!(own.payout_script.is_some() && own.redemption.is_none());
+    let without = GOOD.replace("payout_script = \"51\"", "");
+    let error = resolve(&without).unwrap_err();
+    assert!(error.contains("pool.payout_address is missing") && error.contains("[mint]"), "{error}");
+    let wallets = |fields: &str| resolve(&without.replace("[node]", &format!("[mint]\n{fields}\n[node]")));
+    let resolved = wallets("fallback_fee_rate = 7").unwrap();
+    assert!(resolved.payout_script.is_none());
+    assert_eq!(resolved.redemption.unwrap().fallback_fee_rate, bitcoin::FeeRate::from_sat_per_vb_u32(7));
+    let case = |fields: &str, expected: &str| {
+        let error = wallets(fields).unwrap_err();
+        assert!(error.contains(expected), "{error}");
+    };
+    case("fallback_fee_rate = 0", "mint.fallback_fee_rate is 0; write 1 to 5000");
+    case("payout_seconds = 100000", "mint.payout_seconds is 100000");
+    case("receive_descriptor = \"tr()\"", "belong together");
+    let both = "receive_descriptor = \"a\"\nchange_descriptor = \"b\"";
+    assert!(
+        mint(both).unwrap_err().contains("mint.receive_descriptor has no use beside pool.payout_address")
+    );
 }
 
 #[test]
