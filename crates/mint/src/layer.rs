@@ -78,7 +78,9 @@ impl Front {
             (&Method::GET, ["v1", "mint", "quote", method, id]) if *method == METHOD => {
                 if let Ok(id) = id.parse() {
                     let _permit = self.permit().await?;
-                    self.quotes.bring_up(&id).await?.into_iter().for_each(|quote| self.echo(quote));
+                    if let Some(quote) = self.quotes.bring_up(&id).await? {
+                        return self.tell(quote);
+                    }
                 }
                 Ok(next.run(Request::from_parts(parts, body)).await)
             }
@@ -122,6 +124,11 @@ impl Front {
             tracing::warn!(%error, "epochs cannot be opened");
         }
         let quote = self.quotes.of(&request.unit, request.pubkey).await?;
+        self.tell(quote)
+    }
+
+    /// Answers with a quote, and tells subscribers.
+    fn tell(&self, quote: MintQuote) -> Result<Response, RefusalAnswer> {
         self.echo(quote.clone());
         let response = MintQuoteCustomResponse::<QuoteId>::try_from(quote);
         let response = response.map_err(|error| RefusalAnswer::in_words(error.to_string()))?;

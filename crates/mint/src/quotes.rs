@@ -56,6 +56,9 @@ pub enum QuoteError {
     Database(#[from] cdk_common::database::Error),
 }
 
+/// Where the database has the form in which a quote's key was asked for, if it is not the first one any more.
+const FORMS: (&str, &str) = ("ehash", "key_forms");
+
 /// Makes quotes and pays them.
 pub struct Quotes {
     mint: Arc<Mint>,
@@ -76,6 +79,10 @@ impl Quotes {
     }
 
     /// The quote of a key in an epoch, paid up to what the ledger has.
+    ///
+    /// Two points share the x coordinate that a payout key is, and a signature is good for both; but wallets sign for no quote
+    /// that shows the other one. So it shows the one that was asked for last: whoever asks first cannot know which it is,
+    /// or may mean to lock the owner out.
     ///
     /// # Errors
     /// For a unit that is not open, without a key, and when books or database cannot be used.
@@ -98,16 +105,24 @@ impl Quotes {
     /// # Errors
     /// As [`Quotes::of`].
     pub async fn bring_up(&self, id: &QuoteId) -> Result<Option<MintQuote>, QuoteError> {
-        let Some(quote) = self.mint.localstore().get_mint_quote(id).await? else { return Ok(None) };
+        let Some(mut quote) = self.mint.localstore().get_mint_quote(id).await? else { return Ok(None) };
         let (Some(owner), Some(pubkey)) = (Owner::parse(&quote.request), quote.pubkey) else {
             return Ok(None);
         };
         let credited = self.credited(owner).await?;
+        let shown = self.shown(id).await?.unwrap_or(pubkey);
         // Wallets look often, and mostly there is nothing new: then nothing is written.
         if quote.amount_paid().value() == credited.get() {
+            quote.pubkey = Some(shown);
             return Ok(Some(quote));
         }
-        Ok(Some(self.paid(owner, pubkey, credited).await?))
+        Ok(Some(self.paid(owner, shown, credited).await?))
+    }
+
+    /// The form of the key that was asked for last, if it is not the one that is stored with the quote.
+    async fn shown(&self, id: &QuoteId) -> Result<Option<PublicKey>, QuoteError> {
+        let form = self.mint.localstore().kv_read(FORMS.0, FORMS.1, &id.to_string()).await?;
+        Ok(form.and_then(|form| PublicKey::from_slice(&form).ok()))
     }
 
     /// Tells subscribers of a quote's state, though it may not have changed.
@@ -134,12 +149,19 @@ impl Quotes {
             tracing::error!(%unit, paid, credited = credited.get(), "a quote was paid more than was credited");
             return Err(QuoteError::Overpaid { paid, credited: credited.get() });
         }
+        let id = quote.id.to_string();
+        let form = transaction.kv_read(FORMS.0, FORMS.1, &id).await?;
+        let form = form.and_then(|form| PublicKey::from_slice(&form).ok()).or(quote.pubkey);
+        if form != Some(pubkey) {
+            transaction.kv_write(FORMS.0, FORMS.1, &id, &pubkey.to_bytes()).await?;
+        }
         let payment = owner.payment(paid, credited);
         let news = match payment {
             Some(payment) => self.mint.pay_mint_quote(&mut transaction, &mut quote, payment).await?,
             None => false,
         };
-        let quote = MintQuote::clone(&quote);
+        let mut quote = MintQuote::clone(&quote);
+        quote.pubkey = Some(pubkey);
         transaction.commit().await?;
         if news {
             self.announce(&quote);

@@ -5,6 +5,7 @@ mod rig;
 use cdk::{
     Amount,
     amount::SplitTarget,
+    nuts::{PaymentMethod, nut20},
     wallet::{ReceiveOptions, SendOptions},
 };
 use rig::{EPOCH, Miner, Rig, quote, unit};
@@ -136,6 +137,38 @@ async fn many_claims_of_one_quote_issue_it_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_quote_shows_its_key_as_its_owner_asks() {
+    let mut rig = Rig::start().await;
+    let alice = Miner::new(1);
+    rig.credit(&[(alice.key, 700)]);
+    let own = nut20::derive_quote_locking_key(&alice.seed, 0).unwrap().public_key().to_hex();
+    let other = own.replacen(&own[..2], if own.starts_with("02") { "03" } else { "02" }, 1);
+    let address = format!("{}/v1/mint/quote/ehash", rig.url(0));
+    let ask =
+        async |key: &str| rig::post(&address, &serde_json::json!({ "unit": unit(0), "pubkey": key })).await;
+    let look = async |id: &str| rig::get(&format!("{address}/{id}")).await;
+
+    // A stranger is first, and asks for the other point of the same coordinate.
+    let first = ask(&other).await;
+    assert_eq!(first["pubkey"], other);
+    let answer = ask(&own).await;
+    assert_eq!((&answer["quote"], answer["pubkey"].as_str()), (&first["quote"], Some(&*own)));
+    let id = answer["quote"].as_str().unwrap();
+    assert_eq!(look(id).await["pubkey"], own);
+    assert_eq!(ask(&other).await["pubkey"], other);
+    assert_eq!(look(id).await["pubkey"], other);
+    assert_eq!(ask(&own).await["pubkey"], own);
+
+    // A wallet that has its seed alone looks for the key that the quote shows.
+    let wallet = alice.wallet(&rig, 0).await;
+    let method = PaymentMethod::Custom("ehash".into());
+    let found = wallet.fetch_mint_quote_with_key_search(id, Some(method), 3).await.unwrap();
+    assert_eq!(found.amount_mintable(), Amount::from(700));
+    wallet.mint(id, SplitTarget::default(), None).await.unwrap();
+    assert_eq!(rig.issued(0).await, 700);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_quote_needs_its_key() {
     let mut rig = Rig::start().await;
     let (alice, mallory) = (Miner::new(1), Miner::new(2));
@@ -143,7 +176,7 @@ async fn a_quote_needs_its_key() {
     let claim = quote(&alice.wallet(&rig, 0).await).await.unwrap();
     // Whoever learns the id can see the quote, and not claim it.
     let wallet = mallory.wallet(&rig, 0).await;
-    let method = cdk::nuts::PaymentMethod::Custom("ehash".into());
+    let method = PaymentMethod::Custom("ehash".into());
     wallet.fetch_mint_quote_with_key_search(&claim.id, Some(method), 100).await.unwrap();
     assert!(wallet.mint(&claim.id, SplitTarget::default(), None).await.is_err());
     assert_eq!(rig.issued(0).await, 0);
