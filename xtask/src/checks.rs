@@ -64,6 +64,9 @@ fn run_tests(root: &Path, peers: &setup::Peers, program: &Path, tally: &mut Tall
         .args(["test", "--workspace", "--no-fail-fast"])
         .env("ASSAY_BITCOIN_NODE", &peers.bitcoin_node)
         .env("ASSAY_TRANSLATOR", &peers.translator)
+        .env("ASSAY_CDK_CLI", &peers.cdk_cli)
+        .env("ASSAY_CASHU_TS", &peers.cashu_ts)
+        .env("ASSAY_NUTSHELL", &peers.nutshell)
         .env("ASSAY_BIN", program)
         .env_remove("ASSAY_CACHE");
     run_counted(&mut command, tally)

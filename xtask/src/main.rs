@@ -1,7 +1,7 @@
 //! Set-up and checks for people who work on Assay. Run as `cargo xtask help`.
 //!
 //! Needed beforehand: Rust, a C compiler and git. Everything else that the tests need is obtained here, as Debian
-//! packages and through cargo alone, and kept in a cache outside the tree.
+//! packages and through cargo, npm and pip alone, and kept in a cache outside the tree.
 
 mod bench;
 mod cache;
@@ -20,7 +20,7 @@ Set-up and checks for people who work on Assay.
 usage: cargo xtask COMMAND
 
   test                  set up what the tests need, then run every check and every test
-  setup                 only set up: Debian packages, a real bitcoin-node, translator_sv2
+  setup                 only set up: Debian packages, a real bitcoin-node, translator_sv2, three Cashu wallets
   bench                 measure our pool beside SRI's; `cargo xtask bench --help` says more
   lint                  rustfmt and clippy, warnings are errors
   conformance           write docs/conformance.md from the tests and decisions

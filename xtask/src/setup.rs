@@ -1,10 +1,12 @@
 //! Everything that the tests and the comparison need beyond Rust, a C compiler and git.
 
 mod bitcoin_node;
+mod cashu_ts;
 mod components;
 mod crate_source;
 mod debian;
-pub mod sri;
+mod nutshell;
+mod programs;
 
 use crate::cache::Cache;
 use crate::step::say;
@@ -17,6 +19,12 @@ pub struct Peers {
     pub bitcoin_node: PathBuf,
     /// The reference implementation's SV1 to SV2 translator.
     pub translator: PathBuf,
+    /// CDK's wallet.
+    pub cdk_cli: PathBuf,
+    /// Where `node_modules` with cashu-ts and Node.js lies.
+    pub cashu_ts: PathBuf,
+    /// Nutshell's wallet.
+    pub nutshell: PathBuf,
 }
 
 /// Sets up what is missing for the tests. Does nothing but look when all is there.
@@ -26,10 +34,16 @@ pub fn run() -> Result<Peers> {
     let cache = Cache::open()?;
     let peers = Peers {
         bitcoin_node: bitcoin_node::ensure(&cache)?,
-        translator: sri::ensure(&cache, &sri::TRANSLATOR)?,
+        translator: programs::ensure(&cache, &programs::TRANSLATOR)?,
+        cdk_cli: programs::ensure(&cache, &programs::CDK_CLI)?,
+        cashu_ts: cashu_ts::ensure(&cache)?,
+        nutshell: nutshell::ensure(&cache)?,
     };
     say(format_args!("bitcoin-node: {}", peers.bitcoin_node.display()));
     say(format_args!("translator_sv2: {}", peers.translator.display()));
+    say(format_args!("cdk-cli: {}", peers.cdk_cli.display()));
+    say(format_args!("cashu-ts: {}", peers.cashu_ts.display()));
+    say(format_args!("Nutshell: {}", peers.nutshell.display()));
     Ok(peers)
 }
 
@@ -48,7 +62,7 @@ pub fn for_bench() -> Result<BenchPeers> {
     let cache = Cache::open()?;
     let peers = BenchPeers {
         bitcoin_node: bitcoin_node::ensure(&cache)?,
-        pool_sv2: sri::ensure(&cache, &sri::POOL)?,
+        pool_sv2: programs::ensure(&cache, &programs::POOL)?,
         scratch: cache.path("bench"),
     };
     say(format_args!("bitcoin-node: {}", peers.bitcoin_node.display()));

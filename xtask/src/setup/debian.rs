@@ -20,6 +20,12 @@ pub const FOR_BITCOIN_NODE: [&str; 9] = [
     "libsqlite3-dev",
 ];
 
+/// What installs cashu-ts.
+pub const FOR_CASHU_TS: [&str; 1] = ["npm"];
+
+/// What installs Nutshell.
+pub const FOR_NUTSHELL: [&str; 2] = ["python3", "python3-venv"];
+
 /// Installs the packages that are missing, when this user may; otherwise the error names them.
 pub fn install_missing(packages: &[&'static str]) -> Result<()> {
     let missing = missing_packages(packages)?;

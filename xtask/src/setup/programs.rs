@@ -1,4 +1,4 @@
-//! Programs of the reference implementation (SRI), from its packages.
+//! Programs of others that cargo builds from their packages.
 
 use super::debian;
 use crate::cache::{Cache, remove_tree};
@@ -7,28 +7,34 @@ use anyhow::Result;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// One of its programs; package and program have the same name.
-pub struct Role {
+/// A program; it and its package have the same name.
+pub struct Program {
     pub package: &'static str,
     pub version: &'static str,
     /// Whether its build speaks to Bitcoin Core's interfaces and so needs the `capnp` compiler.
     capnp: bool,
+    /// What else cargo is told.
+    options: &'static [&'static str],
 }
 
-/// From SV1 devices to SV2 pools.
-pub const TRANSLATOR: Role = Role { package: "translator_sv2", version: "0.6.0", capnp: false };
-/// The pool.
-pub const POOL: Role = Role { package: "pool_sv2", version: "0.7.0", capnp: true };
+/// The reference implementation's (SRI's) way from SV1 devices to SV2 pools.
+pub const TRANSLATOR: Program =
+    Program { package: "translator_sv2", version: "0.6.0", capnp: false, options: &[] };
+/// Its pool.
+pub const POOL: Program = Program { package: "pool_sv2", version: "0.7.0", capnp: true, options: &[] };
+/// CDK's wallet, without the service for Lightning addresses.
+pub const CDK_CLI: Program =
+    Program { package: "cdk-cli", version: "0.18.3", capnp: false, options: &["--no-default-features"] };
 
 /// Installs the program unless a working one is cached. Returns its path.
-pub fn ensure(cache: &Cache, role: &Role) -> Result<PathBuf> {
-    let Role { package, version, capnp } = role;
+pub fn ensure(cache: &Cache, program: &Program) -> Result<PathBuf> {
+    let Program { package, version, capnp, options } = program;
     // Of the installation and of its build directory in the cache.
     let name = format!("{package}-{version}");
     let root = cache.path(&name);
-    let program = root.join("bin").join(package);
-    if succeeds(Command::new(&program).arg("--version")) {
-        return Ok(program);
+    let path = root.join("bin").join(package);
+    if succeeds(Command::new(&path).arg("--version")) {
+        return Ok(path);
     }
     if *capnp && !succeeds(Command::new("capnp").arg("--version")) {
         debian::install_missing(&debian::FOR_BITCOIN_NODE)?;
@@ -44,11 +50,12 @@ pub fn ensure(cache: &Cache, role: &Role) -> Result<PathBuf> {
         cargo()
             .env("CARGO_TARGET_DIR", &build)
             .args(["install", package, "--version", version, "--locked", "--force", "--root"])
-            .arg(&root),
+            .arg(&root)
+            .args(*options),
         &log,
         "check that cargo can reach its registry and that a C compiler is there",
         |_| {},
     )?;
     remove_tree(&build)?;
-    Ok(program)
+    Ok(path)
 }
