@@ -12,6 +12,23 @@ pub fn translator() -> PathBuf {
     find("ASSAY_TRANSLATOR", cache_root().join("translator_sv2-0.6.0/bin/translator_sv2"))
 }
 
+/// CDK's wallet: `$ASSAY_CDK_CLI`, or the one that `cargo xtask test` installed.
+pub fn cdk_cli() -> PathBuf {
+    find("ASSAY_CDK_CLI", cache_root().join("cdk-cli-0.18.3/bin/cdk-cli"))
+}
+
+/// Where `node_modules` with cashu-ts and Node.js lies: `$ASSAY_CASHU_TS`, or where `cargo xtask test` put it.
+pub fn cashu_ts() -> PathBuf {
+    let directory = place("ASSAY_CASHU_TS", cache_root().join("cashu-ts-4.8.0"));
+    assert_there("ASSAY_CASHU_TS", &directory.join("node_modules/.bin/node"));
+    directory
+}
+
+/// Nutshell's wallet: `$ASSAY_NUTSHELL`, or the one that `cargo xtask test` installed.
+pub fn nutshell() -> PathBuf {
+    find("ASSAY_NUTSHELL", cache_root().join("nutshell-0.21.0/bin/cashu"))
+}
+
 /// The program itself: `$ASSAY_BIN`, or the workspace's release build.
 pub fn assay() -> PathBuf {
     let workspace =
@@ -24,11 +41,19 @@ fn cache_root() -> PathBuf {
 }
 
 fn find(variable: &str, default: PathBuf) -> PathBuf {
-    let path = std::env::var_os(variable).map_or(default, PathBuf::from);
-    assert!(
-        path.is_file(),
-        "{} is not there (${variable} names another place): run `cargo xtask test`",
-        path.display()
-    );
+    let path = place(variable, default);
+    assert_there(variable, &path);
     path
+}
+
+fn place(variable: &str, default: PathBuf) -> PathBuf {
+    std::env::var_os(variable).map_or(default, PathBuf::from)
+}
+
+fn assert_there(variable: &str, file: &Path) {
+    assert!(
+        file.is_file(),
+        "{} is not there (${variable} names another place): run `cargo xtask test`",
+        file.display()
+    );
 }

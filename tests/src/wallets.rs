@@ -1,0 +1,32 @@
+//! Wallets of others, each with files of its own. They know the mint by its address, and nothing else of ours.
+
+mod cashu_ts;
+mod cdk_cli;
+mod nutshell;
+
+pub use cashu_ts::{CashuTs, States};
+pub use cdk_cli::CdkCli;
+pub use nutshell::{Invoice, Nutshell};
+
+use std::time::Duration;
+
+/// The end of whatever a wallet does, also on a machine that compiles something beside it.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// What a wallet did, and how long that took it from its start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timed<T> {
+    /// What came of it.
+    pub value: T,
+    /// Time.
+    pub took: Duration,
+}
+
+/// A mint's address, and the unit that is used there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// As tokens name it.
+    pub mint: String,
+    /// Such as `ehash-7`.
+    pub unit: String,
+}
