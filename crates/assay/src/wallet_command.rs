@@ -7,12 +7,12 @@ use std::io::{self, IsTerminal, Read};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use ledger::Epoch;
 use serde::Serialize;
 use serde_json::json;
-use wallet::{EhashWallet, KeyOf, MintAddress, Places, SeedPhrase};
+use wallet::{EhashWallet, Holding, KeyOf, MintAddress, Places, RedeemTo, SeedPhrase};
 use work::Ehash;
 use zeroize::Zeroizing;
 
@@ -87,13 +87,18 @@ enum Command {
         #[command(flatten)]
         mint: Mint,
     },
-    /// Exchange eHash of an epoch that has matured for bitcoin. Mints do not do that yet.
+    /// Exchange eHash of an epoch that has matured for bitcoin.
     Redeem {
-        /// Of which epoch.
-        epoch: u32,
-        /// Ecash, or a bitcoin address.
+        /// Of which epoch; or `sat`, for satoshi ecash.
+        of: Holding,
+        /// Satoshi ecash, or a Bitcoin address.
         #[arg(long, value_name = "ecash|ADDRESS")]
-        to: Option<String>,
+        to: RedeemTo,
+        /// How much of it [default: all].
+        #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+        amount: Option<u64>,
+        #[command(flatten)]
+        mint: Mint,
     },
     /// Find everything again from the twelve words, which are read from standard input.
     Restore {
@@ -172,12 +177,9 @@ impl Surroundings {
                 let received = self.open(mint).await?.receive(&token).await?;
                 self.tell(&received, show::received);
             }
-            Command::Redeem { epoch, to } => {
-                let to = to.map(|to| format!(" to {to}")).unwrap_or_default();
-                bail!(
-                    "eHash of epoch {epoch} cannot be redeemed{to}: the mint does not redeem yet; it keeps its value, and \
-                     can be held and sent until it does"
-                );
+            Command::Redeem { of, to, amount, mint } => {
+                let redeemed = self.open(mint).await?.redeem(of, &to, amount).await?;
+                self.tell(&redeemed, show::redeemed);
             }
             Command::Restore { kept, mint, pages } => {
                 let words = if kept { None } else { Some(input("the twelve words")?.parse::<SeedPhrase>()?) };

@@ -19,6 +19,7 @@ pub mod layer;
 mod maturity;
 mod mint;
 pub mod opening;
+mod pages;
 mod processor;
 pub mod quotes;
 pub mod redemption;

@@ -6,6 +6,7 @@ use crate::{
     layer::{Front, front},
     maturity::Maturity,
     opening::Epochs,
+    pages::{self, Pages, RedemptionPages},
     processor::{Backend, METHOD},
     quotes::Quotes,
     redemption::{Redeemer, RedemptionBook, RedemptionError, Steps},
@@ -79,6 +80,7 @@ struct Redemption {
     redeemer: Arc<Redeemer>,
     book: Arc<RedemptionBook>,
     sat: Arc<Mint>,
+    wallet: OnchainWallet,
     gather: Duration,
 }
 
@@ -125,8 +127,10 @@ impl EhashMint {
         }
         // Only now, as it carries on with the redemptions that a crash interrupted.
         mint.start().await?;
-        let quotes = Arc::new(Quotes::new(Arc::clone(&mint), books, seed.clone()));
-        let router = router(&mint, &quotes, &epochs, redemption.as_ref()).await?;
+        let quotes = Arc::new(Quotes::new(Arc::clone(&mint), Arc::clone(&books), seed.clone()));
+        let of_redemption = redemption.as_ref().map(Redemption::pages);
+        let pages = Pages { mint: Arc::clone(&mint), books, redemption: of_redemption };
+        let router = router(&mint, &quotes, &epochs, redemption.as_ref(), pages).await?;
         Ok(Self { mint, epochs, quotes, maturity, redemption, router })
     }
 
@@ -216,7 +220,7 @@ impl Redemption {
         let redeemer = Arc::new(Redeemer::new(
             Arc::clone(books),
             Arc::clone(&book),
-            wallet,
+            wallet.clone(),
             network,
             fallback_fee_rate,
             invoices.clone(),
@@ -225,7 +229,12 @@ impl Redemption {
         let sat = sat::open(config, &sat_database, seed, &redeemer, invoices).await?;
         redeemer.serve(Arc::clone(&sat));
         sat.start().await?;
-        Ok(Self { redeemer, book, sat, gather })
+        Ok(Self { redeemer, book, sat, wallet, gather })
+    }
+
+    fn pages(&self) -> RedemptionPages {
+        let (book, sat) = (Arc::clone(&self.book), Arc::clone(&self.sat));
+        RedemptionPages { book, sat, wallet: self.wallet.clone() }
     }
 
     /// Makes payouts when there are some, and looks again whenever something went wrong.
@@ -258,6 +267,7 @@ async fn router(
     quotes: &Arc<Quotes>,
     epochs: &Arc<Epochs>,
     redemption: Option<&Redemption>,
+    pages: Pages,
 ) -> Result<Router, MintError> {
     let cores = thread::available_parallelism().map_or(1, Into::into);
     let permits = Arc::new(Semaphore::new(cores));
@@ -269,7 +279,7 @@ async fn router(
         .await
         .map_err(|error| MintError::Routes(error.to_string()))?;
     let mint = cashu.layer(middleware::from_fn_with_state(front_state, front));
-    let views = views::router(Views { mint, epochs: Arc::clone(epochs) });
+    let views = views::router(Views { mint, epochs: Arc::clone(epochs) }).merge(pages::router(pages));
     Ok(match redemption {
         None => views,
         Some(Redemption { sat, redeemer, .. }) => {

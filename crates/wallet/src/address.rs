@@ -50,6 +50,11 @@ impl MintAddress {
         url.parse().expect("a number below an address makes an address")
     }
 
+    /// The address of satoshi ecash.
+    pub(crate) fn of_sat(&self) -> MintUrl {
+        format!("{}/sat", self.0).parse().expect("a word below an address makes an address")
+    }
+
     /// Which epoch of this mint an address is of.
     pub(crate) fn epoch_of(&self, url: &MintUrl) -> Option<Epoch> {
         let (base, number) = split(url)?;

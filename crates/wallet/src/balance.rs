@@ -48,6 +48,8 @@ pub struct PoolEpoch {
 pub struct Balance {
     /// Epochs with something in them, the newest first.
     pub epochs: Vec<EpochBalance>,
+    /// Satoshi ecash; none when the mint was not asked, or has none.
+    pub sats: Option<u64>,
     /// Why a part of it could not be told.
     pub notes: Vec<String>,
 }
@@ -59,7 +61,7 @@ struct EpochsPage {
 
 impl PoolEpoch {
     /// `floor(pot · amount / size)`, as redemption has it.
-    fn worth(&self, amount: Ehash) -> Option<Msats> {
+    pub(crate) fn worth(&self, amount: Ehash) -> Option<Msats> {
         self.pot.mul_div_floor(amount.get(), self.size.get())
     }
 
@@ -91,12 +93,16 @@ impl EhashWallet {
         }
         let kept = self.records.pages().await?;
         let mut pool = BTreeMap::new();
-        if ask
-            && let Some(pages) = pages.or(kept.as_deref())
-            && let Err(error) = told(pages, &mut pool).await
-        {
-            notes.push(error.to_string());
+        if ask {
+            // A mint tells of its epochs itself.
+            let mint = self.mint()?.to_string();
+            let pages = pages.or(kept.as_deref()).unwrap_or(&mint);
+            if let Err(error) = told(pages, &mut pool).await {
+                notes.push(error.to_string());
+            }
         }
+        // A mint that redeems nothing has no satoshi ecash, and that is no trouble.
+        let sats = if ask { self.sats().await.ok() } else { None };
         let mut numbers: Vec<Epoch> = held.keys().copied().collect();
         numbers.extend(unclaimed.iter().filter(|(_, due)| **due > Ehash::ZERO).map(|(epoch, _)| *epoch));
         numbers.sort_unstable();
@@ -110,7 +116,7 @@ impl EhashWallet {
                 .and_then(|pool| pool.worth(held.saturating_add(unclaimed.unwrap_or(Ehash::ZERO))));
             EpochBalance { epoch, held, unclaimed, pool, worth_msat }
         };
-        Ok(Balance { epochs: numbers.into_iter().rev().map(line).collect(), notes })
+        Ok(Balance { epochs: numbers.into_iter().rev().map(line).collect(), sats, notes })
     }
 
     /// Asks the mint for what is credited and not claimed.

@@ -1,6 +1,6 @@
 //! Why the wallet cannot do something. No message holds words, secrets or tokens.
 
-use crate::KeyOf;
+use crate::{Holding, KeyOf};
 use ledger::Epoch;
 use std::{io, path::PathBuf};
 use work::Ehash;
@@ -104,6 +104,27 @@ pub enum WalletError {
         /// To be sent.
         wanted: Ehash,
     },
+    /// More is to be redeemed than there is.
+    #[error("there is {has} of {of} in this wallet, and {wanted} is asked for: `assay wallet claim` fetches what is due")]
+    TooLittleOf {
+        /// Of what.
+        of: Holding,
+        /// In the wallet.
+        has: u64,
+        /// To be redeemed, or for the fee.
+        wanted: u64,
+    },
+    /// Less than a satoshi.
+    #[error("{amount} of {of} is worth less than a satoshi")]
+    Worthless {
+        /// Of what.
+        of: Holding,
+        /// How much.
+        amount: u64,
+    },
+    /// Satoshi ecash is what it would become.
+    #[error("satoshi ecash is ecash already: redeem it to a Bitcoin address, or send it")]
+    EcashAlready,
     /// Not readable.
     #[error("this is no token: a token begins with cashuB or cashuA")]
     NoToken,

@@ -6,7 +6,7 @@ use crate::{
     records::{Records, Store},
     seed,
 };
-use cdk::wallet::WalletBuilder;
+use cdk::{mint_url::MintUrl, nuts::CurrencyUnit, wallet::WalletBuilder};
 use cdk_common::wallet::{KeysetLoadPolicy, SendSagaState, WalletSagaState};
 use cdk_sqlite::WalletSqliteDatabase;
 use ledger::Epoch;
@@ -183,7 +183,18 @@ impl EhashWallet {
 
     /// CDK's wallet of an epoch. What an earlier run left half done there is brought to its end first.
     pub(crate) async fn of_epoch(&self, epoch: Epoch) -> Result<cdk::Wallet, WalletError> {
-        let (url, unit) = (self.mint()?.of_epoch(epoch), unit(epoch));
+        let unfinished = self.unfinished().await?.contains(&epoch);
+        let wallet = self.at(self.mint()?.of_epoch(epoch), unit(epoch)).await?;
+        if unfinished {
+            // A swap that was cut off can leave what it spent beside what it made.
+            let held = wallet.get_unspent_proofs().await?;
+            wallet.check_proofs_spent(held).await?;
+        }
+        Ok(wallet)
+    }
+
+    /// CDK's wallet of an address, with what an earlier run left half done brought to its end.
+    pub(crate) async fn at(&self, url: MintUrl, unit: CurrencyUnit) -> Result<cdk::Wallet, WalletError> {
         let wallet = WalletBuilder::new()
             .mint_url(url)
             .unit(unit)
@@ -196,13 +207,7 @@ impl EhashWallet {
         if wallet.keysets(KeysetLoadPolicy::CacheOnly).await.is_err() {
             wallet.keysets(KeysetLoadPolicy::Refresh).await?;
         }
-        let unfinished = self.unfinished().await?.contains(&epoch);
         wallet.recover_incomplete_sagas().await?;
-        if unfinished {
-            // A swap that was cut off can leave what it spent beside what it made.
-            let held = wallet.get_unspent_proofs().await?;
-            wallet.check_proofs_spent(held).await?;
-        }
         Ok(wallet)
     }
 

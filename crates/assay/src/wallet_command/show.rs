@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use qrcode::QrCode;
 use qrcode::render::unicode::Dense1x2;
-use wallet::{Balance, Claimed, EpochBalance, HistoryLine, KeyOf, Received, Restored, Way};
+use wallet::{Balance, Claimed, EpochBalance, Holding, HistoryLine, KeyOf, Received, Redeemed, Restored, Way};
 use work::{Ehash, PayoutKey};
 
 use crate::amount;
@@ -45,6 +45,22 @@ pub fn taken_back(back: &Received) -> String {
     format!("{} eHash of epoch {} came back", ehash(back.amount), back.epoch)
 }
 
+pub fn redeemed(redeemed: &Redeemed) -> String {
+    let Redeemed { of, spent, sats, state, outpoint } = redeemed;
+    let spent = match of {
+        Holding::Epoch(_) => amount::ehash(Ehash::new(*spent)),
+        Holding::Sat => spent.to_string(),
+    };
+    let place = outpoint.as_deref().map(|outpoint| format!(" by {outpoint}")).unwrap_or_default();
+    match state.as_str() {
+        "paid" => format!("{sats} sat for {spent} of {of}, paid{place}"),
+        _ => format!(
+            "{sats} sat for at most {spent} of {of}: the mint pays them with the next transaction, whatever becomes of this \
+             wallet; `assay wallet balance` then shows what is left of the fee"
+        ),
+    }
+}
+
 pub fn restored(restored: &Restored) -> String {
     let mut text = String::new();
     for line in &restored.epochs {
@@ -66,7 +82,10 @@ pub fn balance(balance: &Balance) -> String {
     for line in &balance.epochs {
         text.push_str(&epoch(line));
     }
-    if balance.epochs.is_empty() {
+    if let Some(sats) = balance.sats.filter(|sats| *sats > 0) {
+        let _ = writeln!(text, "satoshi ecash: {sats} sat");
+    }
+    if balance.epochs.is_empty() && balance.sats.is_none_or(|sats| sats == 0) {
         text.push_str("the wallet is empty\n");
     }
     for note in &balance.notes {

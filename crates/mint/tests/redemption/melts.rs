@@ -34,6 +34,7 @@ async fn an_epoch_becomes_satoshi_ecash_and_bitcoin() {
 
     // To ecash.
     let quote = wallet.melt_quote(bolt11(), invoice.request.clone(), None, None).await.unwrap();
+    let quote_to_ecash = quote.amount;
     let melt = wallet.prepare_melt(&quote.id, HashMap::new()).await.unwrap();
     melt.confirm().await.unwrap();
     sat.mint(&invoice.id, SplitTarget::default(), None).await.unwrap();
@@ -61,6 +62,18 @@ async fn an_epoch_becomes_satoshi_ecash_and_bitcoin() {
         "{spent}: the fee is small, and its rest came back"
     );
     pool.assert_balanced(0).await;
+
+    // The pages tell the same, to the last millisatoshi.
+    let page = pool.page("/v1/ehash/epochs/0").await;
+    assert_eq!(page["state"], "redeemable");
+    assert_eq!(page["redeemed"]["ehash"].as_u64(), Some(spent + u64::from(quote_to_ecash)));
+    let part = |name: &str| page["redeemed"][name].as_u64().unwrap();
+    let parts = ["paid_msat", "under_way_msat", "redeemable_msat", "dust_msat"].map(part);
+    assert_eq!(page["pot"].as_u64(), Some(parts.iter().sum()));
+    let reserves = pool.page("/v1/ehash/reserves").await;
+    assert_eq!(reserves["liabilities"]["sat_ecash_msat"], 10_000_000);
+    let (owned, owed) = (&reserves["reserves_msat"], &reserves["liabilities_msat"]);
+    assert_eq!(owned, owed, "nothing is missing and nothing is hidden: {reserves}");
 
     // And from satoshi ecash to an address.
     let target = address(4);

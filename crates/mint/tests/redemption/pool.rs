@@ -126,6 +126,11 @@ impl Pool {
         self.catch_up_wallet();
     }
 
+    /// What an address of the mint answers.
+    pub async fn page(&self, path: &str) -> serde_json::Value {
+        rig::get(&format!("http://{}{path}", self.running.as_ref().unwrap().address)).await
+    }
+
     /// What an amount of an epoch's eHash is worth.
     pub fn worth(&self, epoch: u32, amount: u64) -> Amount {
         let books = LedgerBooks::open(self.dir.path().join("ledger.db")).unwrap();
