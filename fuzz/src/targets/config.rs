@@ -14,8 +14,11 @@ pub fn config(data: &[u8]) {
     assert!(!format!("{file:?}").contains(secret), "a password was shown");
     match file.resolve() {
         Ok(resolved) => {
-            assert!(!resolved.pool.payout_script.is_empty());
-            assert!(resolved.pool.tag.len() <= pool::MAX_TAG_LEN);
+            let wallet = resolved.redemption.is_some();
+            assert!(resolved.payout_script.as_ref().is_none_or(|script| !script.is_empty() && !wallet));
+            assert!(resolved.payout_script.is_some() || wallet, "the rewards go somewhere");
+            let pool = resolved.pool(bitcoin::ScriptBuf::new());
+            assert!(pool.tag.len() <= pool::MAX_TAG_LEN);
             assert!(resolved.shards > 0 && resolved.limits.connections > 0);
             assert!(resolved.epochs.validate().is_ok());
             assert!(resolved.certificate_validity.as_secs() >= 3600);
