@@ -80,12 +80,17 @@ impl Pages {
         let failed = |error| unavailable("the mint's database", &error);
         let (issued, redeemed) =
             (mint.total_issued().await.map_err(failed)?, mint.total_redeemed().await.map_err(failed)?);
-        let sum = |sums: &std::collections::HashMap<_, cdk::Amount>| sums.get(&keyset).map_or(0, |sum| u64::from(*sum));
+        let sum = |sums: &std::collections::HashMap<_, cdk::Amount>| {
+            sums.get(&keyset).map_or(0, |sum| u64::from(*sum))
+        };
         Ok(sum(&issued).checked_sub(sum(&redeemed)))
     }
 }
 
-async fn epochs(State(pages): State<Pages>, Query(range): Query<Range>) -> Result<Json<Value>, RefusalAnswer> {
+async fn epochs(
+    State(pages): State<Pages>,
+    Query(range): Query<Range>,
+) -> Result<Json<Value>, RefusalAnswer> {
     let limit = range.limit.unwrap_or(PAGE).min(PAGE);
     let epochs = pages.ask(move |pages| Ok(pages.books.epochs(Epoch(range.from), limit)?)).await?;
     Ok(Json(json!({ "epochs": epochs })))
@@ -93,9 +98,8 @@ async fn epochs(State(pages): State<Pages>, Query(range): Query<Range>) -> Resul
 
 async fn epoch(State(pages): State<Pages>, Path(number): Path<u32>) -> Result<Json<Value>, RefusalAnswer> {
     let epoch = Epoch(number);
-    let (outlook, redeemed) = pages
-        .ask(move |pages| Ok((pages.books.outlook(epoch)?, pages.redeemed(epoch)?)))
-        .await?;
+    let (outlook, redeemed) =
+        pages.ask(move |pages| Ok((pages.books.outlook(epoch)?, pages.redeemed(epoch)?))).await?;
     let Some(outlook) = outlook else {
         return Err(RefusalAnswer::not_found(format!("epoch {epoch} is not open yet")));
     };
@@ -154,7 +158,11 @@ async fn reserves(State(pages): State<Pages>) -> Result<Json<Value>, RefusalAnsw
                     paid += (redeemed.sats + redeemed.fees).to_sat() * 1000;
                     under_way += redeemed.under_way_sats.to_sat() * 1000;
                 }
-                match epochs.last().and_then(|last| last.epoch.next()).filter(|_| epochs.len() >= PAGE as usize) {
+                match epochs
+                    .last()
+                    .and_then(|last| last.epoch.next())
+                    .filter(|_| epochs.len() >= PAGE as usize)
+                {
                     Some(next) => from = next.get(),
                     None => break,
                 }
@@ -201,7 +209,8 @@ mod tests {
     fn the_description_names_every_page() {
         let described: serde_json::Value = serde_json::from_str(include_str!("pages/openapi.json")).unwrap();
         let paths = described["paths"].as_object().unwrap();
-        for line in include_str!("pages.rs").lines().filter_map(|line| line.trim().strip_prefix(".route(\"")) {
+        for line in include_str!("pages.rs").lines().filter_map(|line| line.trim().strip_prefix(".route(\""))
+        {
             let path = line.split('"').next().unwrap();
             assert!(path.ends_with("openapi.json") || paths.contains_key(path), "{path}");
         }
