@@ -105,7 +105,9 @@ pub enum WalletError {
         wanted: Ehash,
     },
     /// More is to be redeemed than there is.
-    #[error("there is {has} of {of} in this wallet, and {wanted} is asked for: `assay wallet claim` fetches what is due")]
+    #[error(
+        "there is {has} of {of} in this wallet, and {wanted} is asked for: `assay wallet claim` fetches what is due"
+    )]
     TooLittleOf {
         /// Of what.
         of: Holding,

@@ -149,7 +149,7 @@ impl EhashWallet {
             }
         };
         let quote = wallet.select_onchain_melt_quote(option).await?;
-        wallet.prepare_melt(&quote.id, HashMap::new()).await?.confirm_prefer_async(HashMap::new()).await?;
+        wallet.prepare_melt(&quote.id, HashMap::new()).await?.confirm_prefer_async().await?;
         let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
             let now = wallet.check_melt_quote_status(&quote.id).await?;

@@ -4,7 +4,9 @@ use std::fmt::Write;
 
 use qrcode::QrCode;
 use qrcode::render::unicode::Dense1x2;
-use wallet::{Balance, Claimed, EpochBalance, Holding, HistoryLine, KeyOf, Received, Redeemed, Restored, Way};
+use wallet::{
+    Balance, Claimed, EpochBalance, HistoryLine, Holding, KeyOf, Received, Redeemed, Restored, Way,
+};
 use work::{Ehash, PayoutKey};
 
 use crate::amount;
