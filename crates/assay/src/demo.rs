@@ -2,6 +2,7 @@
 
 mod plain;
 mod scene;
+mod story;
 mod summary;
 mod view;
 

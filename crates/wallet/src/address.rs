@@ -128,6 +128,17 @@ fn number(text: &str) -> Option<Epoch> {
     text.parse().ok().filter(|number: &u32| number.to_string() == text).map(Epoch)
 }
 
+/// A page of the mint's, as JSON.
+///
+/// # Errors
+/// When nobody answers, or with a refusal.
+pub async fn page<T: DeserializeOwned>(url: &str) -> Result<T, WalletError> {
+    match get(url).await? {
+        Answer::Said(page) => Ok(page),
+        Answer::Nothing(words) => Err(WalletError::Refused(words)),
+    }
+}
+
 /// Asks an address for JSON.
 pub(crate) async fn get<T: DeserializeOwned>(url: &str) -> Result<Answer<T>, WalletError> {
     let unreachable = |reason: String| WalletError::Unreachable { url: url.to_owned(), reason };

@@ -18,7 +18,7 @@ mod seed;
 mod tokens;
 mod wallet;
 
-pub use address::MintAddress;
+pub use address::{MintAddress, page};
 pub use balance::{Balance, EpochBalance, PoolEpoch};
 pub use claim::{Claimed, EpochClaim, EpochRefusal};
 pub use error::WalletError;

@@ -2,7 +2,7 @@
 
 use crate::{
     EhashWallet, WalletError,
-    address::{self, Answer, unit},
+    address::{self, unit},
     balance::PoolEpoch,
 };
 use bitcoin::{Address, address::NetworkUnchecked};
@@ -53,9 +53,6 @@ pub struct Redeemed {
     /// The output that pays, once there is one.
     pub outpoint: Option<String>,
 }
-
-/// An epoch's page, as far as it is read here.
-type Page = PoolEpoch;
 
 impl EhashWallet {
     /// Redeems `amount` of a holding, or all of it.
@@ -164,12 +161,9 @@ impl EhashWallet {
         }
     }
 
-    async fn page_of(&self, epoch: Epoch) -> Result<Page, WalletError> {
+    async fn page_of(&self, epoch: Epoch) -> Result<PoolEpoch, WalletError> {
         let url = format!("{}/v1/ehash/epochs/{epoch}", self.mint()?);
-        match address::get(&url).await? {
-            Answer::Said(page) => Ok(page),
-            Answer::Nothing(words) => Err(WalletError::Refused(words)),
-        }
+        address::page(&url).await
     }
 }
 

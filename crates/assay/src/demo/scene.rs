@@ -6,26 +6,37 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use bitcoin::secp256k1::{Keypair, SECP256K1};
-use bitcoin::{Amount, ScriptBuf};
+use bitcoin::{Amount, FeeRate, Network, ScriptBuf};
 use crossbeam_channel::{Receiver, bounded};
 use device::{ChannelKind, Device, DeviceConfig, DeviceEvent, DeviceHandle, DeviceStats, PoolAddress};
 use engine::EngineConfig;
 use ledger::{Epoch, EpochInfo, Params, Summary as Books};
 use node::devchain::{Devchain, DevchainConfig, system_clock};
 use node::{Node, Stop};
+use onchain::Keys;
 use pool::{ChannelLimits, PoolConfig, PoolTotals};
 use sv2::noise::{AuthoritySecret, Validity};
 use work::{Ehash, PayoutKey, ServerId, Target};
 
+use super::story::{Story, Wallets};
 use super::summary::Summary;
-use crate::roles::{PoolPlan, RunningPool, identity};
+use crate::config::{MintSection, RedemptionPlan};
+use crate::rewards::Rewards;
+use crate::roles::{MintPlan, PoolPlan, RunningPool, identity};
 
 /// What a block takes on this machine, about.
 const SECONDS_PER_BLOCK: u64 = 4;
 
 /// An epoch is half a block's work, and a block pays the last four.
 const EPOCHS: Params = Params { q: 1, window: 4, fee_ppm: 10_000, maturity: 2 };
+
+/// Payouts go out at once: nobody waits for others in a play.
+const REDEMPTION: RedemptionPlan = RedemptionPlan {
+    network: Network::Regtest,
+    fallback_fee_rate: FeeRate::from_sat_per_kwu(500),
+    gather: Duration::from_millis(100),
+    descriptors: None,
+};
 
 /// A share a second and device, so that there is something to see.
 const SHARES_PER_MINUTE: u32 = 60;
@@ -48,6 +59,7 @@ pub struct Miner {
 /// Everything that runs.
 pub struct Scene {
     pub miners: Vec<Miner>,
+    story: Story,
     pub news: VecDeque<String>,
     pub started: Instant,
     /// Expected hashes of a block.
@@ -75,10 +87,9 @@ impl Scene {
         let hashes = rate.get().saturating_mul(SECONDS_PER_BLOCK).max(1 << 20);
         let target = Target::for_expected_hashes(u128::from(hashes));
         let bits = bitcoin::Target::from_le_bytes(target.to_le_bytes()).to_compact_lossy();
-        let chain = Devchain::new(
-            DevchainConfig { bits, subsidy: Amount::from_sat(312_500_000), ..DevchainConfig::default() },
-            system_clock(),
-        )?;
+        let subsidy = Amount::from_sat(312_500_000);
+        let config = DevchainConfig { bits, subsidy, maturity: EPOCHS.maturity, ..DevchainConfig::default() };
+        let chain = Devchain::new(config, system_clock())?;
         let dir = tempfile::tempdir().context("the demo needs a directory for its ledger")?;
         let node: Arc<dyn Node> = Arc::new(chain.clone());
         let authority = AuthoritySecret::generate(&mut rand::rngs::OsRng);
@@ -86,13 +97,17 @@ impl Scene {
         let mut engine =
             EngineConfig::new(([127, 0, 0, 1], 0).into(), identity(authority, Validity::default()));
         engine.shards = 1;
+        let wallets = Wallets::make(dir.path())?;
+        let (rewards, _) = Rewards::open(dir.path(), Arc::clone(&node), Keys::Kept, EPOCHS.maturity)?;
+        let section = MintSection { listen: ([127, 0, 0, 1], 0).into(), ..MintSection::default() };
+        let payout_script = ScriptBuf::from(rewards.payout_script());
         let running = RunningPool::start(PoolPlan {
             node,
             ledger_path: &dir.path().join("ledger.db"),
             epochs: EPOCHS,
             pool: PoolConfig {
                 server_id: ServerId::new(0),
-                payout_script: ScriptBuf::from_bytes(vec![0x51]),
+                payout_script,
                 tag: b"assay demo".to_vec(),
                 default_payout_key: None,
                 shares_per_minute: SHARES_PER_MINUTE,
@@ -103,17 +118,25 @@ impl Scene {
             },
             engine,
             http_listen: ([127, 0, 0, 1], 0).into(),
-            mint: None,
+            mint: Some(MintPlan {
+                section: &section,
+                data_dir: dir.path(),
+                redemption: Some((rewards, REDEMPTION)),
+            }),
             stop: stop.clone(),
         })?;
         let address = running.pool.local_addr();
         let pool = PoolAddress::verified(address.ip().to_string(), address.port(), authority_key);
-        let miners = [("Ada", ChannelKind::Standard), ("Grace", ChannelKind::Extended)]
-            .into_iter()
-            .map(|(name, channel)| Miner::start(name, channel, pool.clone()))
-            .collect::<Result<Vec<_>>>()?;
+        let miners =
+            [("Ada", ChannelKind::Standard, wallets.ada), ("Grace", ChannelKind::Extended, wallets.grace)]
+                .into_iter()
+                .map(|(name, channel, key)| Miner::start(name, channel, key, pool.clone()))
+                .collect::<Result<Vec<_>>>()?;
+        let mint = running.mint.as_ref().context("the mint does not run")?.local_addr();
+        let story = Story::begin(wallets, mint, running.ledger.clone(), chain.clone())?;
         Ok(Self {
             miners,
+            story,
             news: VecDeque::new(),
             started: Instant::now(),
             block_hashes: target.expected_hashes(),
@@ -165,11 +188,12 @@ impl Scene {
         credits.into_iter().map(|(_, credit)| credit).sum()
     }
 
-    /// A block on the chain, a closed epoch, and eHash of both miners.
+    /// A block on the chain, a closed epoch, eHash of both miners, and what they do with it.
     pub fn has_something_to_show(&self) -> bool {
         self.totals().blocks_accepted > 0
             && self.books().open_epoch > Epoch::ZERO
             && self.miners.iter().all(|miner| !self.credited(&miner.key).is_zero())
+            && self.story.is_over()
     }
 
     /// Gathers what happened since the last call; returns the new lines.
@@ -196,6 +220,7 @@ impl Scene {
             lines.push(format!("ledger: epoch {} is full; epoch {open} collects shares now", open.get() - 1));
             self.seen_epoch = open;
         }
+        lines.extend(self.story.news.try_iter());
         self.news.extend(lines.iter().cloned());
         while self.news.len() > NEWS {
             self.news.pop_front();
@@ -208,16 +233,15 @@ impl Scene {
         let miners: Vec<(&'static str, PayoutKey, DeviceStats)> =
             self.miners.into_iter().map(|miner| (miner.name, miner.key, miner.handle.stop())).collect();
         let stats = self.running.pool.stats();
+        let outcome = self.story.end()?;
         let ledger_path = self.dir.path().join("ledger.db");
         self.running.stop()?;
-        Summary::audit(&ledger_path, &stats.totals(), &self.chain, &miners)
+        Summary::audit(&ledger_path, &stats.totals(), &self.chain, &miners, outcome)
     }
 }
 
 impl Miner {
-    fn start(name: &'static str, channel: ChannelKind, pool: PoolAddress) -> Result<Self> {
-        let pair = Keypair::new(SECP256K1, &mut rand::rngs::OsRng);
-        let key = PayoutKey::from(pair.x_only_public_key().0);
+    fn start(name: &'static str, channel: ChannelKind, key: PayoutKey, pool: PoolAddress) -> Result<Self> {
         let mut config = DeviceConfig::new(vec![pool], format!("{key}.{name}"));
         config.channel = channel;
         config.threads = 1;

@@ -11,6 +11,7 @@ use pool::PoolTotals;
 use serde_json::{Map, Value, json};
 use work::{Ehash, PayoutKey};
 
+use super::story::Outcome;
 use crate::amount;
 
 /// Epochs that the text shows.
@@ -25,6 +26,7 @@ pub struct Summary {
     chain_height: u32,
     epochs: Vec<EpochInfo>,
     miners: Vec<MinerResult>,
+    story: Outcome,
     /// What does not hold; empty if all does.
     faults: Vec<String>,
 }
@@ -45,6 +47,7 @@ impl Summary {
         totals: &PoolTotals,
         chain: &Devchain,
         miners: &[(&'static str, PayoutKey, DeviceStats)],
+        story: Outcome,
     ) -> Result<Self> {
         let report = ledger::verify(ledger_path).context("the demo's ledger cannot be read")?;
         let mut reader = Reader::open(ledger_path).context("the demo's ledger cannot be read")?;
@@ -69,6 +72,7 @@ impl Summary {
             chain_height: chain.tip()?.height,
             epochs,
             miners: results,
+            story,
             faults: Vec::new(),
         };
         if !report.is_clean() {
@@ -92,6 +96,16 @@ impl Summary {
                 "{} blocks were accepted, but the chain has {}",
                 totals.blocks_accepted, self.chain_height
             ),
+        );
+        let story = &self.story;
+        if let Some(fault) = &story.fault {
+            demand(false, fault.clone());
+        }
+        demand(story.complete, "no epoch was redeemed".to_owned());
+        demand(story.books_balanced, "the mint's books do not balance".to_owned());
+        demand(
+            u128::from(story.claimed.get()) == u128::from(totals.ehash_credited),
+            format!("{} eHash were credited, {} claimed", totals.ehash_credited, story.claimed),
         );
         let credited: u128 = self.miners.iter().map(|miner| u128::from(miner.credited.get())).sum();
         demand(
@@ -131,6 +145,11 @@ impl Summary {
             "epochs_closed": self.epochs_closed(),
             "ehash_credited": credited,
             "chain_height": self.chain_height,
+            "ehash_claimed": self.story.claimed.get(),
+            "ehash_redeemed": self.story.redeemed.get(),
+            "sats_redeemed_ecash": self.story.sats_ecash,
+            "sats_redeemed_onchain": self.story.sats_onchain,
+            "books_balanced": self.story.books_balanced,
         })
     }
 
@@ -166,7 +185,16 @@ impl Summary {
         }
         text.push('\n');
         if self.holds() {
-            text.push_str("The books were replayed from the journal and are exact.");
+            text.push_str(&format!(
+                "{} eHash claimed; {} of it redeemed for {} sat of ecash and {} sat on the chain.\n",
+                amount::ehash(self.story.claimed),
+                amount::ehash(self.story.redeemed),
+                amount::grouped(self.story.sats_ecash.into()),
+                amount::grouped(self.story.sats_onchain.into())
+            ));
+            text.push_str(
+                "The books were replayed from the journal and are exact; the mint owns what it owes, to the last millisatoshi.",
+            );
         }
         for fault in &self.faults {
             text.push_str(&format!("wrong: {fault}\n"));
