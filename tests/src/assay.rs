@@ -35,6 +35,8 @@ pub struct PoolSettings {
     pub first_channel_seconds: u64,
     /// Whether the mint runs in its process.
     pub mint: bool,
+    /// Whether that redeems: then the rewards go to its wallet.
+    pub redeems: bool,
 }
 
 impl Default for PoolSettings {
@@ -49,6 +51,7 @@ impl Default for PoolSettings {
             shards: 0,
             first_channel_seconds: 120,
             mint: false,
+            redeems: false,
         }
     }
 }
@@ -100,6 +103,7 @@ pub struct AssayPool {
     surroundings: Surroundings,
     config: String,
     addresses: Addresses,
+    said: Vec<String>,
 }
 
 impl AssayPool {
@@ -136,7 +140,7 @@ impl AssayPool {
             config = config.replace(&usual, &format!("data_dir = \"{}\"", data_dir.display()));
         }
         let nowhere = Addresses::default();
-        AssayPool { process: None, directory, surroundings, config, addresses: nowhere }
+        AssayPool { process: None, directory, surroundings, config, addresses: nowhere, said: Vec::new() }
     }
 
     /// Starts it again with the same configuration, data directory and ports.
@@ -169,11 +173,19 @@ impl AssayPool {
     fn launch(&mut self) {
         assert!(self.process.is_none(), "the pool runs already");
         let mut process = self.spawn();
-        let line = process.lines().next(PATIENCE);
-        self.addresses = match line.as_deref().map(Addresses::parse) {
-            Some(Some(addresses)) => addresses,
-            _ => panic!("assay pool is not ready but says {line:?}: {}", process.log()),
+        let (lines, mut said) = (process.lines(), Vec::new());
+        self.addresses = loop {
+            match lines.next(PATIENCE) {
+                Some(line) if line.starts_with("ready: ") => {
+                    let addresses = Addresses::parse(&line);
+                    break addresses.unwrap_or_else(|| panic!("assay pool is ready in other words: {line}"));
+                }
+                // A new wallet's words come before.
+                Some(line) => said.push(line),
+                None => panic!("assay pool is not ready but says {said:?}: {}", process.log()),
+            }
         };
+        self.said = said;
         self.process = Some(process);
     }
 
@@ -231,6 +243,11 @@ impl AssayPool {
     pub fn stop(&mut self) {
         let status = self.process.take().expect("the pool runs").terminate(PATIENCE);
         assert!(status.success(), "assay pool ends with {status} on SIGTERM");
+    }
+
+    /// What it said before it was ready.
+    pub fn said(&self) -> &[String] {
+        &self.said
     }
 
     /// Where it listens.
@@ -361,12 +378,16 @@ pub fn config_file(directory: &Path, node: &RealNode, settings: &PoolSettings) -
         shards,
         first_channel_seconds,
         mint,
+        redeems,
     } = settings;
     let mut text = format!("data_dir = \"{}\"\n", directory.join("data").display());
-    let payout_script = signet::payout_script().to_hex_string();
+    let payout = match redeems {
+        true => String::new(),
+        false => format!("payout_script = \"{}\"\n", signet::payout_script().to_hex_string()),
+    };
     write!(
         text,
-        "[pool]\nlisten = \"127.0.0.1:0\"\npayout_script = \"{payout_script}\"\ntag = \"{TAG}\"\n\
+        "[pool]\nlisten = \"127.0.0.1:0\"\n{payout}tag = \"{TAG}\"\n\
          shares_per_minute = {shares_per_minute}\nmin_share_hashes = {min_share_hashes}\nshards = {shards}\n\
          [limits]\nfirst_channel_seconds = {first_channel_seconds}\n\
          [epochs]\nq = {q}\nwindow = {window}\nfee_ppm = 10000\nmaturity = {maturity}\n\
@@ -377,7 +398,7 @@ pub fn config_file(directory: &Path, node: &RealNode, settings: &PoolSettings) -
     )
     .expect("writing to a string does not fail");
     if *mint {
-        text.push_str("[mint]\nlisten = \"127.0.0.1:0\"\n");
+        text.push_str("[mint]\nlisten = \"127.0.0.1:0\"\npayout_seconds = 0\n");
     }
     text
 }

@@ -4,6 +4,7 @@
 //   node cashu-ts.mjs MINT UNIT claim PRIVATE_KEY   claims what is on the quote of this key (NUT-20)
 //   node cashu-ts.mjs MINT UNIT send AMOUNT         makes a token; `swapped` says that the mint was asked for change
 //   node cashu-ts.mjs MINT UNIT receive TOKEN       swaps somebody's token for own ones
+//   node cashu-ts.mjs MINT UNIT melt INVOICE         redeems for an invoice of the mint's (BOLT 11)
 //   node cashu-ts.mjs MINT UNIT states [TOKEN]      what the mint says about a token, or about the wallet's own
 
 import { createECDH } from "node:crypto";
@@ -16,7 +17,7 @@ const METHOD = "ehash";
 const [mint, unit, operation, argument] = process.argv.slice(2);
 const wallet = new Wallet(mint, { unit });
 
-const operations = { claim, send, receive, states };
+const operations = { claim, send, receive, melt, states };
 await wallet.loadMint();
 console.log(JSON.stringify(await operations[operation](argument)));
 
@@ -48,6 +49,15 @@ async function receive(token) {
   const received = await wallet.receive(token, { requireDleq: true });
   store([...stored(), ...received]);
   return { received: sumProofs(received), balance: sumProofs(stored()) };
+}
+
+async function melt(invoice) {
+  const quote = await wallet.createMeltQuoteBolt11(invoice);
+  const { keep, send } = await wallet.send(quote.amount.add(quote.fee_reserve), stored(), { includeFees: true });
+  store(keep);
+  const melted = await wallet.meltProofsBolt11(quote, send);
+  store([...keep, ...melted.change]);
+  return { state: melted.quote.state, spent: quote.amount, balance: sumProofs(stored()) };
 }
 
 async function states(token) {

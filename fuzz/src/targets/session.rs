@@ -234,11 +234,13 @@ impl Play {
                 let alone = in_step && open.shares.is_empty() && !knows_not_all;
                 let certain = alone && open.counted < SHARES_PER_TIP;
                 if meets {
-                    open.counted += usize::from(open.headers.insert(hash));
+                    open.headers.insert(hash);
                 }
                 known = Some(Known { credit, good: (certain || !meets).then_some(good) });
             }
         }
+        // Also those of which it does not know whether they count.
+        open.counted += 1;
         open.shares.push_back(Sent { sequence_number, known });
         let share = SubmitSharesStandard { channel_id, sequence_number, job_id, nonce, ntime, version };
         match kind {

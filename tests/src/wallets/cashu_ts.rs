@@ -63,6 +63,13 @@ impl CashuTs {
         Timed { value: amount(&value["received"]), took }
     }
 
+    /// Redeems for an invoice of the mint's, and gives how much that took.
+    pub fn melt(&self, place: &Place, invoice: &str) -> Timed<u64> {
+        let Timed { value, took } = self.answer(place, &["melt", invoice]);
+        assert_eq!(value["state"], "PAID", "{value}");
+        Timed { value: amount(&value["spent"]), took }
+    }
+
     /// Tries to take a token that is no good, and gives what the wallet says.
     pub fn cannot_receive(&self, place: &Place, token: &str) -> String {
         let finished = self.run(place, &["receive", token]);

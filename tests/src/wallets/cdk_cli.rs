@@ -80,6 +80,14 @@ impl CdkCli {
         Timed { value: received.unwrap_or_else(|| panic!("nothing received: {value}")), took }
     }
 
+    /// Redeems for an invoice of the mint's.
+    pub fn melt(&self, place: &Place, invoice: &str) -> Timed<()> {
+        let words = ["melt", "--mint-url", &place.mint, "--invoice", invoice];
+        let Timed { value, took } = self.done(place, &words);
+        assert!(value.to_lowercase().contains("paid") || value.contains("successful"), "not paid: {value}");
+        Timed { value: (), took }
+    }
+
     /// Tries to take a token that is no good, and gives what the wallet says.
     pub fn cannot_receive(&self, place: &Place, token: &str) -> String {
         let finished = self.run(place, &["receive", "--allow-untrusted", token]);

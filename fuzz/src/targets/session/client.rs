@@ -36,7 +36,7 @@ pub struct Open {
     /// Not answered yet, in the order of sending.
     pub shares: VecDeque<Sent>,
     pub headers: HashSet<[u8; 32]>,
-    /// Counted on the present tip.
+    /// Sent on the present tip: as many count at most.
     pub counted: usize,
     pub updates: u32,
 }
