@@ -22,6 +22,9 @@ use crate::roles::{MintPlan, PoolPlan, RunningPool, identity};
 use crate::shutdown::Shutdown;
 use crate::{keys, logging};
 
+/// CDK tells of every quote with its key; that is for nobody but its owner.
+const LOG_FILTER: &str = "info,cdk=warn";
+
 /// How often the pool's threads are looked at. One that died ends the process, so that a supervisor starts it anew.
 const HEALTH_CHECK: Duration = Duration::from_secs(2);
 
@@ -40,7 +43,7 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let resolved = PoolFile::load(&arguments.config)?.resolve()?;
-    logging::start(resolved.file.log_format, "info");
+    logging::start(resolved.file.log_format, LOG_FILTER);
     if arguments.check {
         return check(&resolved);
     }

@@ -49,8 +49,11 @@ impl Maturity {
             // CDK forgets its own key when it is told anew.
             info.pubkey = self.mint.mint_info().await?.pubkey;
             self.mint.set_mint_info(info).await?;
-            for epoch in redeemable.difference(&seen.redeemable) {
-                tracing::info!(epoch = epoch.get(), "epoch can be redeemed");
+            let news: Vec<Epoch> = redeemable.difference(&seen.redeemable).copied().collect();
+            if let [epoch] = news[..] {
+                tracing::info!(%epoch, "epoch can be redeemed");
+            } else if !news.is_empty() {
+                tracing::info!(epochs = news.len(), "epochs can be redeemed");
             }
         }
         *seen = Seen { first_waiting, redeemable };
