@@ -265,10 +265,8 @@ impl Play {
         let channel_id = Self::channel(client, input.byte());
         let rate = input.pick(&[0.0, 1.0, 1e6, 1e12, -1.0, f32::INFINITY]);
         let maximum_target = input.pick(&[Target::MAX, Target::DIFFICULTY_1, Target::ZERO]).to_le_bytes();
-        if let Some(open) = client.channels.get_mut(&channel_id) {
-            open.updates += 1;
-        }
         if client.set_up {
+            client.updates(channel_id);
             client.send(&UpdateChannel { channel_id, nominal_hash_rate: F32::new(rate), maximum_target });
         }
     }
@@ -408,9 +406,7 @@ fn note_request(client: &mut Client, message: (u16, u8), number: u32, payload: &
         }
         (0, 0x16) => {
             let id = payload.first_chunk().map_or(0, |id| u32::from_le_bytes(*id));
-            if let Some(open) = client.channels.get_mut(&id) {
-                open.updates += 1;
-            }
+            client.updates(id);
             return;
         }
         (0, 0x18) => return note_close(client, payload),

@@ -66,6 +66,8 @@ pub struct Client {
     pub extensions: HashMap<u16, u32>,
     /// Shares for channels that the client does not know, or not yet.
     pub strays: HashSet<u32>,
+    /// Updates of channels that the client does not know, or not yet.
+    pub stray_updates: u32,
     /// It has sent shares of which it does not know what they were.
     pub knows_not_all: bool,
     pub reads: bool,
@@ -88,6 +90,7 @@ impl Client {
             custom: HashMap::new(),
             extensions: HashMap::new(),
             strays: HashSet::new(),
+            stray_updates: 0,
             knows_not_all: false,
             reads: true,
             dead: false,
@@ -131,6 +134,14 @@ impl Client {
     pub fn stray(&mut self, sequence_number: u32) {
         self.knows_not_all = true;
         self.strays.insert(sequence_number);
+    }
+
+    /// Notes an update of a channel.
+    pub fn updates(&mut self, id: u32) {
+        match self.channels.get_mut(&id) {
+            Some(open) => open.updates += 1,
+            None => self.stray_updates += 1,
+        }
     }
 
     /// Notes that a channel or group is closed from here.
@@ -235,7 +246,9 @@ impl Client {
             }
             M::UpdateChannelError(m) => {
                 if let Some(open) = self.channels.get_mut(&m.channel_id) {
-                    open.updates = open.updates.checked_sub(1).expect("an error without an update");
+                    // One that was sent before the client knew the channel is answered, too.
+                    let owed = if open.updates > 0 { &mut open.updates } else { &mut self.stray_updates };
+                    *owed = owed.checked_sub(1).expect("an error without an update");
                 }
             }
             M::CloseChannel(m) => {
