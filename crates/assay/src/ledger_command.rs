@@ -1,11 +1,13 @@
 //! `assay ledger`: look after a pool's books.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::{Args, Subcommand};
+use ledger::{Epoch, EpochState, Event, Ledger, Params};
 
+use crate::amount;
 use crate::config::PoolFile;
 use crate::output;
 
@@ -19,6 +21,9 @@ pub struct Arguments {
 enum Command {
     /// Replay the journal, check every rule of the books and compare every table with it. Exit status 1 if anything is wrong.
     Verify(Verify),
+    /// Settle a pool that has stopped for good: its closed epochs redeem as they are, without the blocks that will not come.
+    /// Cannot be undone.
+    Freeze(Freeze),
 }
 
 #[derive(Args)]
@@ -34,9 +39,20 @@ struct Verify {
     json: bool,
 }
 
+#[derive(Args)]
+struct Freeze {
+    /// The pool's configuration. The pool must not run; started again afterwards, without miners, its mint redeems.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Confirm that no more blocks will be found for these epochs.
+    #[arg(long, required = true)]
+    for_good: bool,
+}
+
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     match &arguments.command {
         Command::Verify(arguments) => verify(arguments),
+        Command::Freeze(arguments) => freeze(arguments),
     }
 }
 
@@ -54,4 +70,84 @@ fn verify(arguments: &Verify) -> Result<ExitCode> {
         output::line(&report);
     }
     Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn freeze(arguments: &Freeze) -> Result<ExitCode> {
+    ensure!(arguments.for_good, "freezing cannot be undone: confirm with --for-good");
+    let resolved = PoolFile::load(&arguments.config)?.resolve()?;
+    let lines = freeze_all(&resolved.ledger_path, resolved.epochs)?;
+    let all = lines.iter().all(Result::is_ok);
+    for line in &lines {
+        match line {
+            Ok(line) | Err(line) => output::line(line),
+        }
+    }
+    if lines.is_empty() {
+        output::line("no closed epoch waits for blocks");
+    }
+    Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Freezes each closed epoch that still collects or waits: a line for each, an error for one that cannot be yet.
+fn freeze_all(path: &Path, epochs: Params) -> Result<Vec<Result<String, String>>> {
+    ensure!(path.exists(), "there is no ledger {}: compare data_dir", path.display());
+    let (books, handle) = Ledger::open(path, epochs)
+        .with_context(|| format!("the ledger {} cannot be opened", path.display()))?;
+    let mut lines = Vec::new();
+    for info in handle.reader()?.epochs(Epoch::ZERO, u32::MAX)? {
+        if !matches!(info.state, EpochState::Accruing | EpochState::Settling) {
+            continue;
+        }
+        lines.push(match handle.apply(Event::EpochFrozen(info.epoch)) {
+            Ok(_) => Ok(format!("epoch {}: redeems as it is, pot {}", info.epoch, amount::sats(info.pot))),
+            Err(error) => Err(error.to_string()),
+        });
+    }
+    drop(handle);
+    books.close()?;
+    Ok(lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use ledger::{Batch, BlockHash, ChainBlock, Msats, Source};
+    use work::{Ehash, PayoutKey};
+
+    use super::*;
+
+    /// The last epochs of a pool that stops.
+    #[test]
+    fn a_stopped_pool_is_settled_when_its_blocks_are_final() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ledger.db");
+        let params = Params { q: 16, window: 4, fee_ppm: 0, maturity: 3 };
+        let key: PayoutKey =
+            "79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798".parse().unwrap();
+        let (books, handle) = Ledger::open(&path, params).unwrap();
+        let credits = vec![(key, Ehash::new(2 * (1 << 34) + 5))];
+        let batch = Batch { source: Source { front: 0, shard: 0 }, sequence: 1, credits };
+        handle.apply(Event::Credits(batch)).unwrap();
+        let hash = BlockHash::from_bytes([7; 32]);
+        let block = ChainBlock { hash, height: 10, reward: Msats::new(8_000) };
+        handle.apply(Event::BlockConnected(block)).unwrap();
+        handle.apply(Event::Tip { height: 10 }).unwrap();
+        let busy = freeze_all(&path, params).unwrap_err();
+        assert!(format!("{busy:#}").contains("cannot be opened"), "{busy:#}");
+        drop(handle);
+        books.close().unwrap();
+
+        let early = freeze_all(&path, params).unwrap();
+        assert!(
+            early.len() == 2 && early.iter().all(|line| line.as_ref().unwrap_err().contains("final")),
+            "{early:?}"
+        );
+        let (books, handle) = Ledger::open(&path, params).unwrap();
+        handle.apply(Event::Tip { height: 12 }).unwrap();
+        drop(handle);
+        books.close().unwrap();
+        let frozen = freeze_all(&path, params).unwrap();
+        assert!(frozen.iter().all(|line| line.as_ref().unwrap().contains("pot 4 sat")), "{frozen:?}");
+        assert!(freeze_all(&path, params).unwrap().is_empty());
+        assert!(freeze_all(&dir.path().join("elsewhere.db"), params).is_err());
+    }
 }

@@ -5,7 +5,8 @@
 //! each core: more at once only wait for each other inside of SQLite, and longer.
 
 use crate::{
-    gate, opening::Epochs, processor::METHOD, quotes::Quotes, redemption::Redeemer, refusal::RefusalAnswer,
+    gate, lookup, opening::Epochs, processor::METHOD, quotes::Quotes, redemption::Redeemer,
+    refusal::RefusalAnswer, views::Shown,
 };
 use axum::{
     Json,
@@ -29,9 +30,10 @@ use tokio::sync::Semaphore;
 const MOST_BYTES: usize = 2 << 20;
 /// When a quote's state is told again after it was asked for: a wallet that asks first and subscribes then would wait for
 /// news that it has missed. (NUT-17 would have it told at once; CDK tells it for its own methods only.)
-const ECHOES: [Duration; 2] = [Duration::from_millis(300), Duration::from_millis(1500)];
+const ECHOES: [Duration; 3] =
+    [Duration::from_millis(300), Duration::from_millis(1500), Duration::from_millis(6000)];
 /// Echoes under way at one time.
-const MOST_ECHOES: usize = 1024;
+const MOST_ECHOES: usize = 4096;
 
 /// What the layer works with.
 #[derive(Clone)]
@@ -71,6 +73,13 @@ impl Front {
             (&Method::POST, ["v1", "mint", "quote", method]) if *method == METHOD => {
                 let _permit = self.permit().await?;
                 self.quote(&read(body).await?).await
+            }
+            (&Method::POST, ["v1", "mint", "quote", method, "pubkey"]) if *method == METHOD => {
+                let shown: Vec<_> =
+                    parts.extensions.get().map(|shown: &Shown| shown.units().collect()).unwrap_or_default();
+                let body = read(body).await?;
+                let _permit = self.permit().await?;
+                lookup::quotes_of(&self.quotes, self.quotes.mint_key().await?, &shown, &body).await
             }
             (&Method::POST, ["v1", "mint", "quote", method]) => Err(RefusalAnswer::in_words(format!(
                 "eHash comes of mining alone: use method `{METHOD}`, not `{method}`"
@@ -144,7 +153,7 @@ impl Front {
         Ok(())
     }
 
-    /// Tells subscribers twice of what there is to claim.
+    /// Tells subscribers some times of what there is to claim: the last is for those on slow links.
     fn echo(&self, quote: MintQuote) {
         if quote.amount_paid() == quote.amount_issued() {
             return;

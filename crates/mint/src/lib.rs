@@ -16,6 +16,7 @@ mod error;
 mod gate;
 mod invoice;
 pub mod layer;
+mod lookup;
 mod maturity;
 mod mint;
 pub mod opening;

@@ -99,6 +99,27 @@ impl Quotes {
         self.paid(owner, pubkey, credited).await
     }
 
+    /// The quote of a key in an epoch that it has earned in; it is made now if nobody has asked for it.
+    ///
+    /// # Errors
+    /// As [`Quotes::of`].
+    pub(crate) async fn with_credit(
+        &self,
+        unit: EpochUnit,
+        pubkey: PublicKey,
+    ) -> Result<Option<MintQuote>, QuoteError> {
+        let owner = Owner { unit, key: payout_key(&pubkey)? };
+        match self.credited(owner).await? {
+            Ehash::ZERO => Ok(None),
+            credited => Ok(Some(self.paid(owner, pubkey, credited).await?)),
+        }
+    }
+
+    /// The mint's own key (NUT-06).
+    pub(crate) async fn mint_key(&self) -> Result<Option<PublicKey>, QuoteError> {
+        Ok(self.mint.mint_info().await?.pubkey)
+    }
+
     /// Pays a quote that exists up to what the ledger has. Nothing happens for an id that is none of ours: CDK has the words
     /// for it.
     ///

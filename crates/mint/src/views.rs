@@ -31,7 +31,7 @@ pub(crate) struct Views {
 
 /// Which epochs an address shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Shown {
+pub(crate) struct Shown {
     first: Epoch,
     last: Epoch,
 }
@@ -41,7 +41,8 @@ impl Shown {
         unit.parse::<EpochUnit>().is_ok_and(|unit| (self.first..=self.last).contains(&unit.0))
     }
 
-    fn units(&self) -> impl Iterator<Item = EpochUnit> {
+    /// Their units, the newest first.
+    pub(crate) fn units(&self) -> impl Iterator<Item = EpochUnit> {
         (self.first.get()..=self.last.get()).rev().map(|number| EpochUnit(Epoch(number)))
     }
 }
@@ -66,6 +67,9 @@ pub(crate) async fn serve(State(views): State<Views>, mut request: Request) -> R
     };
     let mut parts = request.uri().clone().into_parts();
     parts.path_and_query = Some(path_and_query);
+    if let Some(shown) = shown {
+        request.extensions_mut().insert(shown);
+    }
     *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
     let response = match views.mint.oneshot(request).await {
         Ok(response) => response,

@@ -193,3 +193,39 @@ async fn a_quote_needs_its_key() {
     .await;
     assert!(answer["detail"].as_str().unwrap().contains("mining alone"), "{answer}");
 }
+
+/// nuts#341: whoever has the key, and nobody else, is told of its quotes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn quotes_are_found_by_a_signed_key() {
+    let mut rig = Rig::start().await;
+    let alice = Miner::new(1);
+    rig.credit(&[(alice.key, EPOCH + 5)]);
+    let secret = nut20::derive_quote_locking_key(&alice.seed, 0).unwrap();
+    let mint_key: cdk::nuts::PublicKey =
+        rig::get(&rig.url(0).replace("/e/0", "/v1/info")).await["pubkey"].as_str().unwrap().parse().unwrap();
+    let sign = |mint_key: &cdk::nuts::PublicKey| {
+        let key = secret.public_key().to_bytes();
+        let message = [b"Cashu_MintQuoteLookup_v1".as_slice(), &mint_key.to_bytes(), &key].concat();
+        secret.sign(&message).unwrap().to_string()
+    };
+    let ask = async |place: String, signature: String| {
+        let body = serde_json::json!({ "pubkeys": [secret.public_key()], "pubkey_signatures": [signature] });
+        rig::post(&format!("{place}/v1/mint/quote/ehash/pubkey"), &body).await
+    };
+    for (epoch, credit) in [(0, EPOCH), (1, 5)] {
+        let found = ask(rig.url(epoch), sign(&mint_key)).await;
+        let quotes = found["quotes"].as_array().unwrap();
+        assert_eq!(quotes.len(), 1, "{found}");
+        assert_eq!(quotes[0]["amount_paid"], credit);
+        let wallet = alice.wallet(&rig, epoch).await;
+        assert_eq!(quotes[0]["quote"], quote(&wallet).await.unwrap().id.as_str());
+    }
+    // At the root: all that it shows.
+    let root = rig.url(0).replace("/e/0", "");
+    assert_eq!(ask(root.clone(), sign(&mint_key)).await["quotes"].as_array().unwrap().len(), 2);
+    // Another mint's signature, and none.
+    for bad in [sign(&secret.public_key()), "00".into()] {
+        let refused = ask(root.clone(), bad).await;
+        assert_eq!(refused["code"], 20008, "{refused}");
+    }
+}
