@@ -7,3 +7,4 @@ mod rig;
 mod crashes;
 mod melts;
 mod pool;
+mod refusals;

@@ -128,7 +128,12 @@ impl Pool {
 
     /// What an address of the mint answers.
     pub async fn page(&self, path: &str) -> serde_json::Value {
-        rig::get(&format!("http://{}{path}", self.running.as_ref().unwrap().address)).await
+        rig::get(&self.url(path)).await
+    }
+
+    /// An address of the mint.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.running.as_ref().unwrap().address)
     }
 
     /// What an amount of an epoch's eHash is worth.
