@@ -38,7 +38,7 @@ pub(crate) async fn melt_quote(
         _ => return Ok(()),
     };
     let terms = redeemer.terms(&request.unit, &asked).await?;
-    redeemer.reserve(&terms).await?;
+    redeemer.reserve(&request.unit, &terms).await?;
     Ok(())
 }
 

@@ -10,6 +10,7 @@ use crate::{
     processor::{Backend, METHOD},
     quotes::Quotes,
     redemption::{Redeemer, RedemptionBook, RedemptionError, Steps},
+    refusal::in_nut_form,
     sat,
     views::{self, Views},
 };
@@ -280,12 +281,13 @@ async fn router(
         .map_err(|error| MintError::Routes(error.to_string()))?;
     let mint = cashu.layer(middleware::from_fn_with_state(front_state, front));
     let views = views::router(Views { mint, epochs: Arc::clone(epochs) }).merge(pages::router(pages));
-    Ok(match redemption {
+    let all = match redemption {
         None => views,
         Some(Redemption { sat, redeemer, .. }) => {
             views.nest("/sat", sat::router(Arc::clone(sat), Arc::clone(redeemer), permits).await?)
         }
-    })
+    };
+    Ok(all.layer(middleware::map_response(in_nut_form)))
 }
 
 type Processors =

@@ -149,24 +149,10 @@ async fn reserves(State(pages): State<Pages>) -> Result<Json<Value>, RefusalAnsw
             let owned = redemption.wallet.reserves();
             let owned = owned.map_err(|error| unavailable("the on-chain wallet", &error))?;
             let totals = pages.books.totals()?;
-            let (mut paid, mut under_way, mut from) = (0_u64, 0_u64, 0);
-            // Epochs that nothing was redeemed of cost a look at an index each.
-            loop {
-                let epochs = pages.books.epochs(Epoch(from), PAGE)?;
-                for info in &epochs {
-                    let redeemed = pages.redeemed(info.epoch)?.unwrap_or_default();
-                    paid += (redeemed.sats + redeemed.fees).to_sat() * 1000;
-                    under_way += redeemed.under_way_sats.to_sat() * 1000;
-                }
-                match epochs
-                    .last()
-                    .and_then(|last| last.epoch.next())
-                    .filter(|_| epochs.len() >= PAGE as usize)
-                {
-                    Some(next) => from = next.get(),
-                    None => break,
-                }
-            }
+            let redeemed = redemption.book.redeemed_epochs();
+            let redeemed = redeemed.map_err(|error| unavailable("the book of redemptions", &error))?;
+            let paid = (redeemed.sats + redeemed.fees).to_sat() * 1000;
+            let under_way = redeemed.under_way_sats.to_sat() * 1000;
             let pots = totals.pots.get().saturating_sub(paid);
             let owed = pots + totals.carry.get() + totals.fees.get() + sat_ecash * 1000;
             Ok(Json(json!({

@@ -60,11 +60,6 @@ impl Backend {
     fn redeemer(&self) -> Result<&Arc<Redeemer>, Error> {
         self.redeemer.as_ref().ok_or(Error::UnsupportedPaymentOption)
     }
-
-    /// Whether redemptions of a unit are this backend's.
-    fn is_ours(is_sat: bool, unit: &CurrencyUnit) -> bool {
-        is_sat == (*unit == CurrencyUnit::Sat)
-    }
 }
 
 #[async_trait]
@@ -100,7 +95,7 @@ impl MintPayment for Backend {
         let redeemer = self.redeemer()?;
         let (asked, quote) = asked(&options)?;
         let terms = redeemer.terms(unit, &asked).await.map_err(backend)?;
-        let (_, reserve) = redeemer.reserve(&terms).await.map_err(backend)?;
+        let (_, reserve) = redeemer.reserve(unit, &terms).await.map_err(backend)?;
         let onchain = terms.script.is_some();
         let estimated_blocks = onchain.then_some(u32::from(crate::redemption::CONFIRM_WITHIN));
         let fee_options = estimated_blocks.map(|estimated_blocks| {
@@ -148,7 +143,8 @@ impl MintPayment for Backend {
         let news = futures::stream::unfold(redeemer.listen(), move |mut news| async move {
             loop {
                 match news.recv().await {
-                    Ok(settled) if Self::is_ours(is_sat, &settled.unit) => {
+                    // Both mints hear of all redemptions.
+                    Ok(settled) if is_sat == (settled.unit == CurrencyUnit::Sat) => {
                         if let Some(event) = event(settled) {
                             return Some((event, news));
                         }

@@ -3,13 +3,16 @@
 use crate::quotes::QuoteError;
 use axum::{
     Json,
-    http::StatusCode,
+    http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
 use cdk::error::{ErrorCode, ErrorResponse};
+use http_body_util::{BodyExt, Limited};
 
 /// Not among the NUTs' codes: wallets show the words beside a code that they do not know.
 const OUR_OWN: u16 = 20_010;
+/// Longest words of the web framework.
+const MOST_WORDS: usize = 1 << 16;
 
 /// An error that a wallet is told.
 #[derive(Clone, Debug)]
@@ -43,6 +46,20 @@ impl RefusalAnswer {
     pub(crate) fn not_found(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, ErrorCode::Unknown(OUR_OWN), detail)
     }
+}
+
+/// Has refusals of the web framework, which are bare text, say the same as NUT-00 has errors.
+pub(crate) async fn in_nut_form(response: Response) -> Response {
+    let status = response.status();
+    let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    if !status.is_client_error() || kind.is_some_and(|kind| kind.starts_with("application/json")) {
+        return response;
+    }
+    let read = Limited::new(response.into_body(), MOST_WORDS).collect().await;
+    let words = read.map(|read| String::from_utf8_lossy(&read.to_bytes()).into_owned()).unwrap_or_default();
+    let words =
+        if words.is_empty() { "there is nothing like this at this address".to_owned() } else { words };
+    RefusalAnswer::new(status, ErrorCode::Unknown(OUR_OWN), words).into_response()
 }
 
 impl From<QuoteError> for RefusalAnswer {

@@ -193,7 +193,7 @@ impl RedemptionBook {
                 return Err(conflict("another redemption pays its invoice"));
             }
             if let Rate::Epoch { pot, .. } = rate {
-                let before = sums(db, unit)?;
+                let before = sums(db, "unit = ?1", &unit.to_string())?;
                 let taken = before.sats + before.fees + before.under_way_sats;
                 let left = Amount::from_sat(pot.get() / 1000).checked_sub(taken).unwrap_or(Amount::ZERO);
                 let asked = *sats + *fee;
@@ -283,7 +283,15 @@ impl RedemptionBook {
     /// # Errors
     /// When the book cannot be read.
     pub fn redeemed(&self, unit: EpochUnit) -> Result<Redeemed, BookError> {
-        sums(&self.lock(), &unit.to_cashu())
+        sums(&self.lock(), "unit = ?1", &unit.to_string())
+    }
+
+    /// The same of all epochs together.
+    ///
+    /// # Errors
+    /// When the book cannot be read.
+    pub fn redeemed_epochs(&self) -> Result<Redeemed, BookError> {
+        sums(&self.lock(), "unit <> ?1", &CurrencyUnit::Sat.to_string())
     }
 
     /// The same of satoshi ecash that left on the chain.
@@ -291,7 +299,7 @@ impl RedemptionBook {
     /// # Errors
     /// When the book cannot be read.
     pub fn redeemed_sat(&self) -> Result<Redeemed, BookError> {
-        sums(&self.lock(), &CurrencyUnit::Sat)
+        sums(&self.lock(), "unit = ?1", &CurrencyUnit::Sat.to_string())
     }
 
     fn lock(&self) -> MutexGuard<'_, Connection> {
@@ -321,16 +329,18 @@ fn is_paid_for(db: &Connection, invoice: &str) -> Result<bool, BookError> {
     Ok(db.prepare_cached(sql)?.exists([invoice])?)
 }
 
-fn sums(db: &Connection, unit: &CurrencyUnit) -> Result<Redeemed, BookError> {
-    let sql = "SELECT
+fn sums(db: &Connection, which: &'static str, unit: &str) -> Result<Redeemed, BookError> {
+    let sql = format!(
+        "SELECT
             coalesce(sum(spent) FILTER (WHERE state = 'paid'), 0),
             coalesce(sum(sats) FILTER (WHERE state = 'paid'), 0),
             coalesce(sum(fee_paid) FILTER (WHERE state = 'paid'), 0),
             coalesce(sum(amount + reserve) FILTER (WHERE state = 'begun'), 0),
             coalesce(sum(sats + fee) FILTER (WHERE state = 'begun'), 0)
-        FROM redemptions WHERE unit = ?1 AND state <> 'refused'";
-    let mut query = db.prepare_cached(sql)?;
-    let sums = query.query_row([unit.to_string()], |row| {
+        FROM redemptions WHERE {which} AND state <> 'refused'"
+    );
+    let mut query = db.prepare_cached(&sql)?;
+    let sums = query.query_row([unit], |row| {
         Ok(Redeemed {
             spent: number(row, 0)?,
             sats: Amount::from_sat(number(row, 1)?),

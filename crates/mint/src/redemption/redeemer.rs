@@ -2,7 +2,7 @@
 
 use super::{
     Asked, BookError, NoTerms, Progress, Rate, Redemption, RedemptionBook, Terms, Way,
-    terms::{rate, to_address, to_invoice},
+    terms::{price, rate, to_address, to_invoice},
 };
 use crate::{Books, invoice::Invoices};
 use bitcoin::{Amount, FeeRate, Network, Txid, hex::FromHex};
@@ -157,7 +157,7 @@ impl Redeemer {
     }
 
     /// What has to be set aside for a transaction's fee: in satoshi, and of the unit.
-    pub(crate) async fn reserve(&self, terms: &Terms) -> Result<(Amount, u64), NoTerms> {
+    pub(crate) async fn reserve(&self, unit: &CurrencyUnit, terms: &Terms) -> Result<(Amount, u64), NoTerms> {
         let Some(script) = terms.script.clone() else { return Ok((Amount::ZERO, 0)) };
         let (wallet, sats, fallback) = (self.wallet.clone(), terms.sats, self.fallback);
         let estimate = move || {
@@ -166,8 +166,7 @@ impl Redeemer {
         };
         let fee = tokio::task::spawn_blocking(estimate).await;
         let fee = fee.map_err(|_| NoTerms::Database("the mint is stopping".into()))??;
-        let little = || NoTerms::Little { unit: String::new(), amount: terms.amount, sats: fee };
-        Ok((fee, terms.rate.price(fee).ok_or_else(little)?))
+        Ok((fee, price(terms.rate, unit, fee)?))
     }
 
     /// Begins a redemption, and carries it as far as it goes by itself.

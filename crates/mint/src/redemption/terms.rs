@@ -41,6 +41,14 @@ pub(crate) struct Terms {
 /// Why ecash is not redeemed.
 #[derive(Debug, thiserror::Error)]
 pub enum NoTerms {
+    /// More than there is.
+    #[error("{sats} are more than all of `{unit}` is worth")]
+    Much {
+        /// The unit.
+        unit: String,
+        /// What it would have to be worth.
+        sats: Amount,
+    },
     /// Another unit.
     #[error(transparent)]
     Unit(#[from] NoEpochUnit),
@@ -190,8 +198,18 @@ pub(crate) fn to_address(
 pub(crate) fn to_invoice(rate: Rate, unit: &CurrencyUnit, invoice: &Bolt11Invoice) -> Result<Terms, NoTerms> {
     let msats = invoice.amount_milli_satoshis().filter(|msats| *msats > 0 && msats % 1000 == 0);
     let sats = Amount::from_sat(msats.ok_or(NoTerms::InvoiceAmount)? / 1000);
-    let amount = rate.price(sats).ok_or(NoTerms::Little { unit: unit.to_string(), amount: 0, sats })?;
+    let amount = price(rate, unit, sats)?;
     Ok(Terms { rate, amount, sats, script: None })
+}
+
+/// What so many satoshi cost of a unit.
+pub(crate) fn price(rate: Rate, unit: &CurrencyUnit, sats: Amount) -> Result<u64, NoTerms> {
+    let whole = match rate {
+        Rate::Sat => u64::MAX,
+        Rate::Epoch { size, .. } => size.get(),
+    };
+    let price = rate.price(sats).filter(|price| *price <= whole);
+    price.ok_or_else(|| NoTerms::Much { unit: unit.to_string(), sats })
 }
 
 #[cfg(test)]
@@ -229,6 +247,19 @@ mod tests {
         case(EpochState::Settling, Some(1050), &["epoch 5 is settling", "in 50 blocks, about 8 hours"]);
         case(EpochState::Settling, Some(1005), &["about 50 minutes"]);
         case(EpochState::Settling, Some(2000), &["about 6 days"]);
+    }
+
+    #[test]
+    fn no_price_is_beyond_the_epoch() {
+        let rate = Rate::Epoch { pot: Msats::new(1_000_000), size: Ehash::new(1_000_000) };
+        let unit = EpochUnit(Epoch(5)).to_cashu();
+        assert_eq!(price(rate, &unit, Amount::from_sat(1_000)).unwrap(), 1_000_000);
+        let error = price(rate, &unit, Amount::from_sat(1_001)).unwrap_err().to_string();
+        assert!(error.contains("more than all of `ehash-5`"), "{error}");
+        assert_eq!(
+            price(Rate::Sat, &CurrencyUnit::Sat, Amount::MAX_MONEY).unwrap(),
+            Amount::MAX_MONEY.to_sat()
+        );
     }
 
     #[test]

@@ -53,6 +53,8 @@ fn a_redemption_is_begun_once_and_settled_once() {
     };
     assert_eq!(sums, expected);
     assert_eq!(book.redeemed(EpochUnit(Epoch(4))).unwrap(), Redeemed::default());
+    assert_eq!(book.redeemed_epochs().unwrap(), expected);
+    assert_eq!(book.redeemed_sat().unwrap(), Redeemed::default());
 }
 
 #[test]
