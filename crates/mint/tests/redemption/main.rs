@@ -4,6 +4,7 @@
 #[allow(dead_code)]
 mod rig;
 
+mod chains;
 mod crashes;
 mod melts;
 mod pool;
