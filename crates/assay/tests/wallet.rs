@@ -92,7 +92,10 @@ fn a_wallet_is_made_and_shows_its_keys_without_a_mint() {
     for words_of in [text(&dir, &["key"]), text(&dir, &["balance", "--offline"]), text(&dir, &["history"])] {
         assert!(!words_of.contains(words));
     }
-    assert_eq!(object(&dir, &["balance", "--offline"], ""), json!({ "epochs": [], "notes": [] }));
+    assert_eq!(
+        object(&dir, &["balance", "--offline"], ""),
+        json!({ "epochs": [], "sats": null, "notes": [] })
+    );
     assert_eq!(object(&dir, &["history"], ""), json!({ "history": [] }));
 
     for (dir, command, told) in [
@@ -100,7 +103,9 @@ fn a_wallet_is_made_and_shows_its_keys_without_a_mint() {
         (&dir, &["claim"], "http://127.0.0.1:1/v1/keysets does not answer"),
         (&dir, &["send", "0", "5"], "epoch 0 has 0 eHash"),
         (&dir, &["receive", "rubbish"], "this is no token"),
-        (&dir, &["redeem", "3", "--to", "ecash"], "does not redeem yet"),
+        (&dir, &["redeem", "3", "--to", "ecash"], "does not answer"),
+        (&dir, &["redeem", "sat", "--to", "nowhere"], "write `ecash`, or a Bitcoin address"),
+        (&dir, &["redeem", "soon", "--to", "ecash"], "write an epoch's number, or `sat`"),
         (&dir, &["key", "--epoch", "2147483647"], "there is no key for epoch 2147483647"),
         (&dir, &["claim", "--mint", "mint.example"], "no mint's address"),
     ] {

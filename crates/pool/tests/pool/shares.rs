@@ -145,7 +145,8 @@ fn every_other_fault_has_its_code() {
         assert_eq!(error.error_code.to_string(), "invalid-channel-id");
     }
     assert_eq!(rig.credit(&owner), miner.active(channel).credit().get());
-    assert_eq!(rig.pool().stats().totals().shares_rejected, 9);
+    // The shard publishes its counts after its turn, whose answers come first.
+    eventually("all refusals are counted", || rig.pool().stats().totals().shares_rejected == 9);
 }
 
 // proves: MP-124 SM-23 CW-31
@@ -259,8 +260,9 @@ fn a_block_goes_to_the_chain_and_is_a_share_too() {
             miner.earn(channel);
         }
     }
+    eventually("all blocks are counted", || rig.pool().stats().totals().blocks_accepted == 4);
     let totals = rig.pool().stats().totals();
-    assert_eq!((totals.blocks_found, totals.blocks_accepted), (4, 4));
+    assert_eq!(totals.blocks_found, 4);
     assert_eq!(totals.last_block.unwrap().outcome, "accepted");
 }
 
@@ -293,7 +295,7 @@ fn a_block_can_be_made_of_every_job_that_still_takes_shares() {
         eventually("the chain has the block", || rig.chain.tip().unwrap().hash == hash);
         until_work_on(&mut miner, channel, hash);
     }
-    assert_eq!(rig.pool().stats().totals().blocks_accepted, 3);
+    eventually("all blocks are counted", || rig.pool().stats().totals().blocks_accepted == 3);
 }
 
 // proves: PO-11 MP-128
