@@ -64,9 +64,7 @@ impl Reader {
     pub fn epochs(&mut self, from: Epoch, limit: u32) -> Result<Vec<EpochInfo>, StoreError> {
         self.read(|db, _, tail| {
             let mut epochs = read::epochs(db, from, limit)?;
-            for info in epochs.iter_mut().filter(|info| info.epoch == tail.open) {
-                info.credited = Ehash::new(info.credited.get() + tail.total);
-            }
+            epochs.iter_mut().for_each(|info| tail.add_to(info));
             Ok(epochs)
         })
     }
@@ -87,9 +85,7 @@ impl Reader {
         self.read(|db, _, tail| {
             let mut found = read::epochs(db, epoch, 1)?.into_iter().filter(|info| info.epoch == epoch);
             let Some(mut info) = found.next() else { return Ok(None) };
-            if epoch == tail.open {
-                info.credited = Ehash::new(info.credited.get() + tail.total);
-            }
+            tail.add_to(&mut info);
             let (_, _, tip, _) = read::ledger(db)?;
             let unsettled = read::unsettled_blocks(db)?;
             Ok(Some(Outlook::new(info, &read::params(db)?, tail.open, tip, &unsettled)))
@@ -253,6 +249,13 @@ impl Tail {
             self.read = row.sequence;
         }
         Ok(())
+    }
+
+    /// What the tables have not taken in of the open epoch.
+    fn add_to(&self, info: &mut EpochInfo) {
+        if info.epoch == self.open {
+            info.credited = Ehash::new(info.credited.get() + self.total);
+        }
     }
 
     fn in_epoch(&self, epoch: Epoch, key: &PayoutKey) -> Ehash {
