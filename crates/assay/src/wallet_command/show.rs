@@ -9,7 +9,7 @@ use wallet::{
 };
 use work::{Ehash, PayoutKey};
 
-use crate::amount;
+use crate::amount::{self, ehash};
 
 pub fn key(key: &PayoutKey, of: KeyOf) -> String {
     let mut text = String::new();
@@ -50,7 +50,7 @@ pub fn taken_back(back: &Received) -> String {
 pub fn redeemed(redeemed: &Redeemed) -> String {
     let Redeemed { of, spent, sats, state, outpoint } = redeemed;
     let spent = match of {
-        Holding::Epoch(_) => amount::ehash(Ehash::new(*spent)),
+        Holding::Epoch(_) => ehash(Ehash::new(*spent)),
         Holding::Sat => spent.to_string(),
     };
     let place = outpoint.as_deref().map(|outpoint| format!(" by {outpoint}")).unwrap_or_default();
@@ -133,10 +133,6 @@ pub fn history(lines: &[HistoryLine]) -> String {
         "" => "nothing has come or gone".into(),
         lines => lines.into(),
     }
-}
-
-fn ehash(amount: Ehash) -> String {
-    amount::ehash(amount)
 }
 
 /// Seconds since 1970 as `2026-11-21 22:20:13 UTC`.
