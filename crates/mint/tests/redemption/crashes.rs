@@ -12,7 +12,10 @@ use std::{
     sync::{Arc, Condvar, Mutex, mpsc},
 };
 use tempfile::TempDir;
-use tokio::time::{Duration, Instant};
+use tokio::{
+    task::JoinHandle,
+    time::{Duration, Instant},
+};
 
 /// What a redemption passes at most.
 const MOST_STEPS: usize = 12;
@@ -69,7 +72,7 @@ async fn pool_with_plug(at: usize, miner: &Miner) -> (Pool, Wallet, Plug) {
 }
 
 /// Waits until the plug is pulled, or all is done without.
-async fn wait_for(plug: &Plug, done: &tokio::task::JoinHandle<()>) -> Option<(&'static str, TempDir)> {
+async fn wait_for(plug: &Plug, done: &JoinHandle<()>) -> Option<(&'static str, TempDir)> {
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
         match plug.pulled.try_recv() {
@@ -79,6 +82,22 @@ async fn wait_for(plug: &Plug, done: &tokio::task::JoinHandle<()>) -> Option<(&'
         }
         assert!(Instant::now() < deadline, "neither killed nor done after 20 s");
     }
+}
+
+/// Waits until the plug is pulled, and has another process and the wallet go on from what is left then. None when all is done
+/// without.
+async fn killed(
+    plug: &Plug,
+    melting: JoinHandle<()>,
+    pool: &mut Pool,
+    wallet: &Wallet,
+) -> Option<&'static str> {
+    let (step, disk) = wait_for(plug, &melting).await?;
+    melting.abort();
+    pool.restart_from(disk, None).await;
+    wallet.recover_incomplete_sagas().await.unwrap();
+    wallet.finalize_pending_melts().await.unwrap();
+    Some(step)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
@@ -99,12 +118,8 @@ async fn killed_at_any_step_an_invoice_is_paid_once() {
                 let _ = melt.confirm().await;
             })
         };
-        let Some((step, disk)) = wait_for(&plug, &melting).await else { break };
+        let Some(step) = killed(&plug, melting, &mut pool, &wallet).await else { break };
         seen.push(step);
-        melting.abort();
-        pool.restart_from(disk, None).await;
-        wallet.recover_incomplete_sagas().await.unwrap();
-        wallet.finalize_pending_melts().await.unwrap();
         let left = wallet.total_balance().await.unwrap();
         if left == before {
             // Given back: then it can be done again.
@@ -151,12 +166,8 @@ async fn killed_at_any_step_an_address_is_paid_once() {
                 }
             })
         };
-        let Some((step, disk)) = wait_for(&plug, &melting).await else { break };
+        let Some(step) = killed(&plug, melting, &mut pool, &wallet).await else { break };
         seen.push(step);
-        melting.abort();
-        pool.restart_from(disk, None).await;
-        wallet.recover_incomplete_sagas().await.unwrap();
-        wallet.finalize_pending_melts().await.unwrap();
         if wallet.total_balance().await.unwrap() == before {
             let again = wallet.select_onchain_melt_quote(
                 wallet

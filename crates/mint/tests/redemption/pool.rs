@@ -11,7 +11,6 @@ use cdk::{
     Wallet,
     amount::SplitTarget,
     nuts::{CurrencyUnit, MeltQuoteState, PaymentMethod, nut00::KnownMethod},
-    wallet::WalletBuilder,
 };
 use ledger::{Batch, BlockHash, ChainBlock, Epoch, Event, Ledger, LedgerHandle, Params, Source};
 use node::{Chain, ChainEvent, Devchain, DevchainConfig, Node, Polled, Tip, Watch};
@@ -237,13 +236,11 @@ impl Pool {
     }
 
     pub async fn ehash_wallet(&self, miner: &Miner, epoch: u32) -> Wallet {
-        let url = format!("http://{}/e/{epoch}", self.running.as_ref().unwrap().address);
-        build(&url, rig::unit(epoch), miner.seed).await
+        rig::wallet_at(&self.url(&format!("/e/{epoch}")), rig::unit(epoch), miner.seed).await
     }
 
     pub async fn sat_wallet(&self, miner: &Miner) -> Wallet {
-        let url = format!("http://{}/sat", self.running.as_ref().unwrap().address);
-        build(&url, CurrencyUnit::Sat, miner.seed).await
+        rig::wallet_at(&self.url("/sat"), CurrencyUnit::Sat, miner.seed).await
     }
 
     /// Claims all that a miner has in an epoch.
@@ -308,18 +305,6 @@ async fn bind(address: SocketAddr) -> TcpListener {
 
 pub fn ledger_hash(hash: &bitcoin::BlockHash) -> BlockHash {
     hash.to_string().parse().unwrap()
-}
-
-async fn build(url: &str, unit: CurrencyUnit, seed: [u8; 64]) -> Wallet {
-    let store = cdk_sqlite::wallet::memory::empty().await.unwrap();
-    WalletBuilder::new()
-        .mint_url(url.parse().unwrap())
-        .unit(unit)
-        .localstore(Arc::new(store))
-        .seed(seed)
-        .without_rate_limiting()
-        .build()
-        .unwrap()
 }
 
 /// Somebody's address, another one for each number.

@@ -91,16 +91,21 @@ impl Miner {
 
     /// The wallet as it is after its seed was restored.
     pub async fn wallet(&self, rig: &Rig, epoch: u32) -> Wallet {
-        let store = cdk_sqlite::wallet::memory::empty().await.unwrap();
-        WalletBuilder::new()
-            .mint_url(rig.url(epoch).parse().unwrap())
-            .unit(unit(epoch))
-            .localstore(Arc::new(store))
-            .seed(self.seed)
-            .without_rate_limiting()
-            .build()
-            .unwrap()
+        wallet_at(&rig.url(epoch), unit(epoch), self.seed).await
     }
+}
+
+/// A stock wallet that has its seed and nothing else.
+pub async fn wallet_at(url: &str, unit: CurrencyUnit, seed: [u8; 64]) -> Wallet {
+    let store = cdk_sqlite::wallet::memory::empty().await.unwrap();
+    WalletBuilder::new()
+        .mint_url(url.parse().unwrap())
+        .unit(unit)
+        .localstore(Arc::new(store))
+        .seed(seed)
+        .without_rate_limiting()
+        .build()
+        .unwrap()
 }
 
 pub fn unit(epoch: u32) -> CurrencyUnit {
