@@ -32,7 +32,4 @@ pub enum MintError {
         /// The unit that came later.
         unit: EpochUnit,
     },
-    /// The public address.
-    #[error("mint.url {0} is none; use https://mint.example or http://127.0.0.1:3338")]
-    Url(String),
 }

@@ -18,7 +18,6 @@ const EXPIRY: Duration = Duration::from_secs(3600);
 const CLTV_DELTA: u64 = 18;
 
 /// Makes invoices.
-#[derive(Clone)]
 pub(crate) struct Invoices {
     seed: MintSeed,
     currency: Currency,

@@ -12,6 +12,7 @@
 //! The mint reads the ledger's books and never writes them: while it is down, credit gathers, and nothing is lost.
 
 pub mod books;
+mod cashu;
 mod error;
 mod gate;
 mod invoice;

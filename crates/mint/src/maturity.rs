@@ -1,6 +1,6 @@
 //! Which epochs can be redeemed, as wallets read it in NUT-05.
 
-use crate::{Books, EpochUnit, MintError, sat::melts};
+use crate::{Books, EpochUnit, MintError, cashu, sat::melts};
 use cdk::{
     Mint,
     nuts::{MintInfo, nut05},
@@ -46,9 +46,7 @@ impl Maturity {
             let methods = units.flat_map(|unit| melts(&unit)).collect();
             let mut info = self.info.clone();
             info.nuts.nut05 = nut05::Settings::new(methods, false);
-            // CDK forgets its own key when it is told anew.
-            info.pubkey = self.mint.mint_info().await?.pubkey;
-            self.mint.set_mint_info(info).await?;
+            cashu::tell(&self.mint, info).await?;
             let news: Vec<Epoch> = redeemable.difference(&seen.redeemable).copied().collect();
             if let [epoch] = news[..] {
                 tracing::info!(%epoch, "epoch can be redeemed");

@@ -2,6 +2,7 @@
 
 use crate::{
     Books, EpochUnit, MintError, MintSeed,
+    cashu::{self, Backends},
     invoice::Invoices,
     layer::{Front, front},
     maturity::Maturity,
@@ -19,21 +20,17 @@ use bitcoin::{FeeRate, Network};
 use cdk::{
     Mint,
     cdk_payment::MintPayment,
-    nuts::{MintInfo, MintVersion, Nuts, PaymentMethod, nut04, nut05},
-    types::{PaymentProcessorKey, QuoteTTL},
+    nuts::{MintInfo, PaymentMethod, nut04, nut05},
+    types::PaymentProcessorKey,
 };
-use cdk_signatory::db_signatory::DbSignatory;
-use cdk_sqlite::MintSqliteDatabase;
 use ledger::Epoch;
 use onchain::{OnchainError, OnchainWallet};
-use std::{collections::HashMap, path::PathBuf, sync::Arc, thread, time::Duration};
+use std::{path::PathBuf, sync::Arc, thread, time::Duration};
 use tokio::sync::Semaphore;
 
 /// Epochs ahead of the open one whose units CDK is told of when it starts: it takes none later. At one a day more than
 /// fifty years, and every start begins anew.
 const UNITS_AHEAD: u32 = 20_000;
-/// Most inputs, and outputs, of a request: a SQLite transaction with more would keep others waiting.
-pub(crate) const MOST_TOKENS: usize = 256;
 /// How often the mint looks whether the pool has opened an epoch. Whoever asks for one is not kept waiting for that.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -97,29 +94,14 @@ impl EhashMint {
         books: Arc<dyn Books>,
         redemption: Option<RedemptionConfig>,
     ) -> Result<Self, MintError> {
-        let database = Arc::new(MintSqliteDatabase::new(config.database.clone()).await?);
-        let signatory =
-            DbSignatory::new(database.clone(), &seed.keysets(), HashMap::new(), HashMap::new()).await?;
         let open = books.open_epoch()?;
         let redemption = match redemption {
             Some(redemption) => Some(Redemption::open(config, seed, &books, redemption).await?),
             None => None,
         };
         let redeemer = redemption.as_ref().map(|redemption| Arc::clone(&redemption.redeemer));
-        let mint = Mint::new(
-            info(config),
-            Arc::new(signatory),
-            database,
-            processors(open, redeemer),
-            MOST_TOKENS,
-            MOST_TOKENS,
-        )
-        .await?;
-        // CDK keeps what it was told first, except when told again, and then it forgets its own key.
-        let pubkey = mint.mint_info().await?.pubkey;
-        mint.set_mint_info(MintInfo { pubkey, ..info(config) }).await?;
-        mint.set_quote_ttl(QuoteTTL::default()).await?;
-        let mint = Arc::new(mint);
+        let mint =
+            cashu::open(&config.database, &seed.keysets(), info(config), backends(open, redeemer)).await?;
         let epochs = Arc::new(Epochs::new(Arc::clone(&mint), Arc::clone(&books)));
         epochs.catch_up().await?;
         let maturity = Maturity::new(Arc::clone(&mint), Arc::clone(&books), info(config));
@@ -153,11 +135,6 @@ impl EhashMint {
     /// CDK's part.
     pub fn cashu(&self) -> &Mint {
         &self.mint
-    }
-
-    /// The satoshi mint's part of CDK, if there is one.
-    pub fn cashu_sat(&self) -> Option<&Mint> {
-        self.redemption.as_ref().map(|redemption| &*redemption.sat)
     }
 
     /// What was redeemed, if epochs are redeemed here.
@@ -217,17 +194,16 @@ impl Redemption {
         let RedemptionConfig { wallet, network, book, sat_database, fallback_fee_rate, gather, steps } =
             redemption;
         let book = Arc::new(RedemptionBook::open(&book)?);
-        let invoices = Invoices::new(seed.clone(), network);
         let redeemer = Arc::new(Redeemer::new(
             Arc::clone(books),
             Arc::clone(&book),
             wallet.clone(),
             network,
             fallback_fee_rate,
-            invoices.clone(),
+            Invoices::new(seed.clone(), network),
             steps,
         ));
-        let sat = sat::open(config, &sat_database, seed, &redeemer, invoices).await?;
+        let sat = sat::open(config, &sat_database, seed, &redeemer).await?;
         redeemer.serve(Arc::clone(&sat));
         sat.start().await?;
         Ok(Self { redeemer, book, sat, wallet, gather })
@@ -290,11 +266,8 @@ async fn router(
     Ok(all.layer(middleware::map_response(in_nut_form)))
 }
 
-type Processors =
-    HashMap<PaymentProcessorKey, Arc<dyn MintPayment<Err = cdk::cdk_payment::Error> + Send + Sync>>;
-
 /// One backend under the name of every epoch that there is or will soon be.
-fn processors(open: Epoch, redeemer: Option<Arc<Redeemer>>) -> Processors {
+fn backends(open: Epoch, redeemer: Option<Arc<Redeemer>>) -> Backends {
     let backend: Arc<dyn MintPayment<Err = cdk::cdk_payment::Error> + Send + Sync> =
         Arc::new(Backend::of_epochs(redeemer));
     let [invoices, addresses] = sat::METHODS.map(PaymentMethod::Known);
@@ -307,27 +280,8 @@ fn processors(open: Epoch, redeemer: Option<Arc<Redeemer>>) -> Processors {
 }
 
 fn info(config: &MintConfig) -> MintInfo {
-    let mut info = about(config);
+    let mut info = cashu::about(config);
     info.nuts.nut04 = nut04::Settings::new(Vec::new(), false);
     info.nuts.nut05 = nut05::Settings::new(Vec::new(), false);
     info
-}
-
-/// What both mints tell of themselves.
-pub(crate) fn about(config: &MintConfig) -> MintInfo {
-    let nuts = Nuts::new()
-        .nut07(true)
-        .nut08(true)
-        .nut09(true)
-        .nut10(true)
-        .nut11(true)
-        .nut12(true)
-        .nut14(true)
-        .nut20(true);
-    MintInfo::new()
-        .name(&config.name)
-        .description(&config.description)
-        .version(MintVersion::new("assay".to_owned(), env!("CARGO_PKG_VERSION").to_owned()))
-        .nuts(nuts)
-        .max_array_length(MOST_TOKENS as u64)
 }

@@ -4,10 +4,7 @@
 //! invoices of the sat mint are paid by redemptions alone. What goes out, goes through the [`Redeemer`]. CDK tells wallets
 //! nothing of a backend's reasons; those are told by [`crate::gate`], which asks for the same terms before.
 
-use crate::{
-    invoice::Invoices,
-    redemption::{Asked, Progress, Redeemer, Redemption, RedemptionError, Settled, Terms, Way},
-};
+use crate::redemption::{Asked, Progress, Redeemer, Redemption, RedemptionError, Settled, Terms, Way};
 use async_trait::async_trait;
 use bitcoin::Amount as Sats;
 use bitcoin::hex::DisplayHex;
@@ -41,20 +38,20 @@ const FEE_INDEX: u32 = 0;
 pub(crate) struct Backend {
     /// None when the pool's rewards go elsewhere.
     redeemer: Option<Arc<Redeemer>>,
-    /// The sat mint's.
-    invoices: Option<Invoices>,
-    listened_to: Arc<AtomicBool>,
+    /// Whether it is the sat mint's.
+    is_sat: bool,
+    listened_to: AtomicBool,
 }
 
 impl Backend {
     /// Of all epochs.
     pub(crate) fn of_epochs(redeemer: Option<Arc<Redeemer>>) -> Self {
-        Self { redeemer, invoices: None, listened_to: Arc::default() }
+        Self { redeemer, is_sat: false, listened_to: AtomicBool::default() }
     }
 
     /// Of satoshi.
-    pub(crate) fn of_sat(redeemer: Arc<Redeemer>, invoices: Invoices) -> Self {
-        Self { redeemer: Some(redeemer), invoices: Some(invoices), listened_to: Arc::default() }
+    pub(crate) fn of_sat(redeemer: Arc<Redeemer>) -> Self {
+        Self { redeemer: Some(redeemer), is_sat: true, listened_to: AtomicBool::default() }
     }
 
     fn redeemer(&self) -> Result<&Arc<Redeemer>, Error> {
@@ -81,8 +78,10 @@ impl MintPayment for Backend {
         &self,
         options: IncomingPaymentOptions,
     ) -> Result<CreateIncomingPaymentResponse, Error> {
-        match (options, &self.invoices) {
-            (IncomingPaymentOptions::Bolt11(options), Some(invoices)) => invoices.create(options),
+        match options {
+            IncomingPaymentOptions::Bolt11(options) if self.is_sat => {
+                self.redeemer()?.invoices().create(options)
+            }
             _ => Err(Error::UnsupportedPaymentOption),
         }
     }
@@ -95,7 +94,7 @@ impl MintPayment for Backend {
         let redeemer = self.redeemer()?;
         let (asked, quote) = asked(&options)?;
         let terms = redeemer.terms(unit, &asked).await.map_err(backend)?;
-        let (_, reserve) = redeemer.reserve(unit, &terms).await.map_err(backend)?;
+        let reserve = redeemer.reserve(unit, &terms).await.map_err(backend)?;
         let onchain = terms.script.is_some();
         let estimated_blocks = onchain.then_some(u32::from(crate::redemption::CONFIRM_WITHIN));
         let fee_options = estimated_blocks.map(|estimated_blocks| {
@@ -139,7 +138,7 @@ impl MintPayment for Backend {
     async fn wait_payment_event(&self) -> Result<Pin<Box<dyn Stream<Item = Event> + Send>>, Error> {
         self.listened_to.store(true, Ordering::Release);
         let Some(redeemer) = &self.redeemer else { return Ok(Box::pin(futures::stream::pending())) };
-        let is_sat = self.invoices.is_some();
+        let is_sat = self.is_sat;
         let news = futures::stream::unfold(redeemer.listen(), move |mut news| async move {
             loop {
                 match news.recv().await {

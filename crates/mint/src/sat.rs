@@ -1,11 +1,7 @@
 //! The sat mint: what eHash is redeemed for when it stays ecash. Under `/sat`, for wallets that know nothing but satoshi.
 
 use crate::{
-    MintConfig, MintError, MintSeed, gate,
-    invoice::Invoices,
-    mint::{MOST_TOKENS, about},
-    processor::Backend,
-    redemption::Redeemer,
+    MintConfig, MintError, MintSeed, cashu, gate, processor::Backend, redemption::Redeemer,
     refusal::RefusalAnswer,
 };
 use axum::{
@@ -23,10 +19,8 @@ use cdk::{
         CurrencyUnit, MeltMethodSettings, MintInfo, MintMethodSettings, PaymentMethod, nut00::KnownMethod,
         nut04, nut05,
     },
-    types::{PaymentProcessorKey, QuoteTTL},
+    types::PaymentProcessorKey,
 };
-use cdk_signatory::db_signatory::DbSignatory;
-use cdk_sqlite::MintSqliteDatabase;
 use std::{collections::HashMap, path::Path, sync::Arc};
 use tokio::sync::Semaphore;
 
@@ -41,39 +35,24 @@ pub(crate) async fn open(
     database: &Path,
     seed: &MintSeed,
     redeemer: &Arc<Redeemer>,
-    invoices: Invoices,
 ) -> Result<Arc<Mint>, MintError> {
-    let database = Arc::new(MintSqliteDatabase::new(database.to_path_buf()).await?);
-    let signatory =
-        DbSignatory::new(database.clone(), &seed.sat_keysets(), HashMap::new(), HashMap::new()).await?;
     let backend: Arc<dyn MintPayment<Err = cdk::cdk_payment::Error> + Send + Sync> =
-        Arc::new(Backend::of_sat(Arc::clone(redeemer), invoices));
-    let processors = METHODS
+        Arc::new(Backend::of_sat(Arc::clone(redeemer)));
+    let backends = METHODS
         .map(|method| PaymentProcessorKey::new(CurrencyUnit::Sat, PaymentMethod::Known(method)))
         .map(|key| (key, Arc::clone(&backend)));
-    let mint = Mint::new(
-        info(config),
-        Arc::new(signatory),
-        database,
-        HashMap::from(processors),
-        MOST_TOKENS,
-        MOST_TOKENS,
-    )
-    .await?;
-    let pubkey = mint.mint_info().await?.pubkey;
-    mint.set_mint_info(MintInfo { pubkey, ..info(config) }).await?;
-    mint.set_quote_ttl(QuoteTTL::default()).await?;
+    let mint = cashu::open(database, &seed.sat_keysets(), info(config), HashMap::from(backends)).await?;
     // A second keyset would end the first: whoever makes one looks before.
     if !mint.get_active_keysets().contains_key(&CurrencyUnit::Sat) {
         let amounts = (0..=LARGEST_LOG2).map(|power| 1 << power).collect();
         mint.rotate_keyset(CurrencyUnit::Sat, amounts, 0, true, None).await?;
     }
-    Ok(Arc::new(mint))
+    Ok(mint)
 }
 
 fn info(config: &MintConfig) -> MintInfo {
     let unit = CurrencyUnit::Sat;
-    let mut info = about(config);
+    let mut info = cashu::about(config);
     info.nuts.nut04 = nut04::Settings::new(
         vec![MintMethodSettings {
             method: PaymentMethod::Known(KnownMethod::Bolt11),

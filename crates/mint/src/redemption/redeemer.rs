@@ -156,9 +156,9 @@ impl Redeemer {
         self.sat().localstore().get_mint_quote_by_request(request).await
     }
 
-    /// What has to be set aside for a transaction's fee: in satoshi, and of the unit.
-    pub(crate) async fn reserve(&self, unit: &CurrencyUnit, terms: &Terms) -> Result<(Amount, u64), NoTerms> {
-        let Some(script) = terms.script.clone() else { return Ok((Amount::ZERO, 0)) };
+    /// How much of the unit has to be set aside for a transaction's fee.
+    pub(crate) async fn reserve(&self, unit: &CurrencyUnit, terms: &Terms) -> Result<u64, NoTerms> {
+        let Some(script) = terms.script.clone() else { return Ok(0) };
         let (wallet, sats, fallback) = (self.wallet.clone(), terms.sats, self.fallback);
         let estimate = move || {
             let rate = wallet.fee_rate(CONFIRM_WITHIN)?.unwrap_or(fallback);
@@ -166,7 +166,7 @@ impl Redeemer {
         };
         let fee = tokio::task::spawn_blocking(estimate).await;
         let fee = fee.map_err(|_| NoTerms::Database("the mint is stopping".into()))??;
-        Ok((fee, price(terms.rate, unit, fee)?))
+        price(terms.rate, unit, fee)
     }
 
     /// Begins a redemption, and carries it as far as it goes by itself.
