@@ -260,6 +260,14 @@ impl AssayPool {
         format!("stratum2+tcp://{}/{}", self.addresses.stratum, self.addresses.authority)
     }
 
+    /// The mint's URL.
+    ///
+    /// # Panics
+    /// When there is no mint.
+    pub fn mint_url(&self) -> String {
+        format!("http://{}", self.addresses.mint.as_ref().expect("the pool has a mint"))
+    }
+
     /// The configuration file.
     pub fn config_path(&self) -> PathBuf {
         self.directory.path().join("assay.toml")

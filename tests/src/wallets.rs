@@ -8,7 +8,9 @@ pub use cashu_ts::{CashuTs, States};
 pub use cdk_cli::CdkCli;
 pub use nutshell::{Invoice, Nutshell};
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use crate::process::Finished;
 
 /// The end of whatever a wallet does, also on a machine that compiles something beside it.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -20,6 +22,15 @@ pub struct Timed<T> {
     pub value: T,
     /// Time.
     pub took: Duration,
+}
+
+/// Has a wallet do something that must succeed, and gives what it says.
+fn done(wallet: &str, words: &[&str], run: impl FnOnce() -> Finished) -> Timed<String> {
+    let start = Instant::now();
+    let finished = run();
+    let took = start.elapsed();
+    assert!(finished.status.success(), "{wallet} {words:?}: {finished:?}");
+    Timed { value: finished.stdout, took }
 }
 
 /// A mint's address, and the unit that is used there.

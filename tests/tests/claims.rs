@@ -33,10 +33,9 @@ impl Holder {
     }
 
     async fn wallet(&self, pool: &AssayPool, epoch: u64) -> Wallet {
-        let mint = pool.addresses().mint.as_ref().expect("the pool has a mint");
         let store = cdk_sqlite::wallet::memory::empty().await.expect("memory");
         WalletBuilder::new()
-            .mint_url(format!("http://{mint}/e/{epoch}").parse().expect("an address"))
+            .mint_url(format!("{}/e/{epoch}", pool.mint_url()).parse().expect("an address"))
             .unit(CurrencyUnit::custom(format!("ehash-{epoch}")))
             .localstore(Arc::new(store))
             .seed(self.seed)

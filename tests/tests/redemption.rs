@@ -25,8 +25,7 @@ struct Wallet {
 impl Wallet {
     fn init(pool: &AssayPool) -> (Wallet, String) {
         let wallet = Wallet { directory: tempfile::tempdir().expect("a temporary directory") };
-        let mint = format!("http://{}", pool.addresses().mint.as_ref().expect("the pool has a mint"));
-        let made = wallet.ask(&["init", "--mint", &mint]);
+        let made = wallet.ask(&["init", "--mint", &pool.mint_url()]);
         let key = made["payout_key"].as_str().expect("a key").to_owned();
         (wallet, key)
     }
@@ -47,8 +46,7 @@ impl Wallet {
 }
 
 fn mint_page(pool: &AssayPool, path: &str) -> Value {
-    let mint = pool.addresses().mint.as_ref().expect("the pool has a mint");
-    let answer = http::get(&format!("http://{mint}{path}")).expect("the mint answers");
+    let answer = http::get(&format!("{}{path}", pool.mint_url())).expect("the mint answers");
     assert_eq!(answer.status, 200, "{}", answer.body);
     serde_json::from_str(&answer.body).expect("JSON")
 }
@@ -104,7 +102,7 @@ fn ehash_becomes_bitcoin_on_a_real_node() {
     miner.stop();
 
     // Foreign wallets: cdk-cli and cashu-ts redeem what they were given, for Nutshell's invoices.
-    let mint = format!("http://{}", pool.addresses().mint.as_ref().expect("the pool has a mint"));
+    let mint = pool.mint_url();
     let place = Place { mint: format!("{mint}/e/{first}"), unit: format!("ehash-{first}") };
     let sat = Place { mint: format!("{mint}/sat"), unit: "sat".into() };
     let nutshell = Nutshell::default();

@@ -40,8 +40,7 @@ fn mine(pool: &AssayPool, key: &PublicKey) {
 }
 
 fn place(pool: &AssayPool, epoch: u64) -> Place {
-    let mint = pool.addresses().mint.as_ref().expect("the pool has a mint");
-    Place { mint: format!("http://{mint}/e/{epoch}"), unit: format!("ehash-{epoch}") }
+    Place { mint: format!("{}/e/{epoch}", pool.mint_url()), unit: format!("ehash-{epoch}") }
 }
 
 /// Asks for the quote of a key, as anybody can, and gives its id.

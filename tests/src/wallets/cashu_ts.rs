@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::Instant;
 
 use hex::DisplayHex;
 use serde_json::Value;
@@ -86,11 +85,8 @@ impl CashuTs {
     }
 
     fn answer(&self, place: &Place, words: &[&str]) -> Timed<Value> {
-        let start = Instant::now();
-        let finished = self.run(place, words);
-        let took = start.elapsed();
-        assert!(finished.status.success(), "cashu-ts {words:?}: {finished:?}");
-        Timed { value: one_json_object(&finished.stdout), took }
+        let Timed { value, took } = super::done("cashu-ts", words, || self.run(place, words));
+        Timed { value: one_json_object(&value), took }
     }
 
     fn run(&self, place: &Place, words: &[&str]) -> Finished {

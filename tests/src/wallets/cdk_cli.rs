@@ -103,11 +103,7 @@ impl CdkCli {
     }
 
     fn done(&self, place: &Place, words: &[&str]) -> Timed<String> {
-        let start = Instant::now();
-        let finished = self.run(place, words);
-        let took = start.elapsed();
-        assert!(finished.status.success(), "cdk-cli {words:?}: {finished:?}");
-        Timed { value: finished.stdout, took }
+        super::done("cdk-cli", words, || self.run(place, words))
     }
 
     fn run(&self, place: &Place, words: &[&str]) -> Finished {

@@ -1,7 +1,6 @@
 //! Nutshell's wallet, `cashu`. It knows units of money alone, and loads no mint that lists another one.
 
 use std::process::Command;
-use std::time::Instant;
 
 use tempfile::TempDir;
 
@@ -72,11 +71,7 @@ impl Nutshell {
     }
 
     fn done(&self, place: &Place, words: &[&str]) -> Timed<String> {
-        let start = Instant::now();
-        let finished = self.run(place, words);
-        let took = start.elapsed();
-        assert!(finished.status.success(), "Nutshell {words:?}: {finished:?}");
-        Timed { value: finished.stdout, took }
+        super::done("Nutshell", words, || self.run(place, words))
     }
 
     fn run(&self, place: &Place, words: &[&str]) -> Finished {
