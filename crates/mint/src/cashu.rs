@@ -1,6 +1,6 @@
 //! CDK's mint, opened in the same way for eHash and for satoshi.
 
-use crate::{MintConfig, MintError};
+use crate::{Database, MintConfig, MintError, MintSeed, database};
 use cdk::{
     Mint,
     cdk_payment::MintPayment,
@@ -8,8 +8,7 @@ use cdk::{
     types::{PaymentProcessorKey, QuoteTTL},
 };
 use cdk_signatory::db_signatory::DbSignatory;
-use cdk_sqlite::MintSqliteDatabase;
-use std::{collections::HashMap, path::Path, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
 /// Most inputs, and outputs, of a request: a SQLite transaction with more would keep others waiting.
 const MOST_TOKENS: usize = 256;
@@ -18,15 +17,19 @@ const MOST_TOKENS: usize = 256;
 pub(crate) type Backends =
     HashMap<PaymentProcessorKey, Arc<dyn MintPayment<Err = cdk::cdk_payment::Error> + Send + Sync>>;
 
-/// Opens the mint at `database`, or creates it there, and has it say `info`. It is not started yet.
+/// Opens the mint in `database`, or creates it there, and has it say `info`. It is not started yet. Where the mint `has_run`, a
+/// database that knows nothing of it is refused.
 pub(crate) async fn open(
-    database: &Path,
+    database: &Database,
+    seed: &MintSeed,
     keysets: &[u8; 32],
+    has_run: bool,
     info: MintInfo,
     backends: Backends,
 ) -> Result<Arc<Mint>, MintError> {
-    let database = Arc::new(MintSqliteDatabase::new(database.to_path_buf()).await?);
-    let signatory = DbSignatory::new(database.clone(), keysets, HashMap::new(), HashMap::new()).await?;
+    let (database, keys) = database.open().await?;
+    database::claim(&database, seed, has_run).await?;
+    let signatory = DbSignatory::new(keys, keysets, HashMap::new(), HashMap::new()).await?;
     let signatory = Arc::new(signatory);
     let mint = Mint::new(info.clone(), signatory, database, backends, MOST_TOKENS, MOST_TOKENS).await?;
     tell(&mint, info).await?;

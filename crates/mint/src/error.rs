@@ -8,6 +8,23 @@ pub enum MintError {
     /// The mint's database.
     #[error("the mint's database cannot be used: {0}")]
     Database(#[from] cdk_common::database::Error),
+    /// The operator's build.
+    #[error(
+        "this assay was built without PostgreSQL: build it with `cargo build --release --features postgres`, which takes \
+         Debian's libssl-dev and pkg-config, or leave mint.postgres out"
+    )]
+    NoPostgres,
+    /// Keys and database do not belong together.
+    #[error(
+        "the mint's database belongs to another mint.seed: restore the one that it was made with, or name another database"
+    )]
+    OtherSeed,
+    /// A database that is gone.
+    #[error(
+        "the mint has run here, and its database is empty: what was claimed and spent would be forgotten, and given out again; \
+         restore the database from its backup, or name the one that was used before"
+    )]
+    Forgotten,
     /// CDK refuses.
     #[error("the mint: {0}")]
     Cdk(#[from] cdk::Error),

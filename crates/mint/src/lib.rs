@@ -13,6 +13,7 @@
 
 pub mod books;
 mod cashu;
+mod database;
 mod error;
 mod gate;
 mod invoice;
@@ -32,6 +33,7 @@ pub mod unit;
 pub mod views;
 
 pub use books::{Books, BooksError, LedgerBooks};
+pub use database::{Database, Postgres};
 pub use error::MintError;
 pub use mint::{EhashMint, MintConfig, RedemptionConfig};
 pub use seed::MintSeed;

@@ -1,7 +1,7 @@
 //! The mint put together.
 
 use crate::{
-    Books, EpochUnit, MintError, MintSeed,
+    Books, Database, EpochUnit, MintError, MintSeed,
     cashu::{self, Backends},
     invoice::Invoices,
     layer::{Front, front},
@@ -37,8 +37,10 @@ const LOOK: Duration = Duration::from_secs(1);
 /// What an operator chooses.
 #[derive(Clone, Debug)]
 pub struct MintConfig {
-    /// The mint's SQLite file.
-    pub database: PathBuf,
+    /// Where the mint keeps its tokens.
+    pub database: Database,
+    /// Whether it has run before: then its database is there, or missed.
+    pub has_run: bool,
     /// What wallets show.
     pub name: String,
     /// The same, in a sentence.
@@ -53,8 +55,10 @@ pub struct RedemptionConfig {
     pub network: Network,
     /// The file of the book of redemptions.
     pub book: PathBuf,
-    /// The sat mint's SQLite file.
-    pub sat_database: PathBuf,
+    /// Where the sat mint keeps its tokens.
+    pub sat_database: Database,
+    /// Whether there were redemptions here before: then book and database are there, or missed.
+    pub has_run: bool,
     /// What transactions pay where the node cannot tell.
     pub fallback_fee_rate: FeeRate,
     /// How long payouts are gathered for one transaction.
@@ -100,8 +104,9 @@ impl EhashMint {
             None => None,
         };
         let redeemer = redemption.as_ref().map(|redemption| Arc::clone(&redemption.redeemer));
-        let mint =
-            cashu::open(&config.database, &seed.keysets(), info(config), backends(open, redeemer)).await?;
+        let (keysets, backends) = (seed.keysets(), backends(open, redeemer));
+        let MintConfig { database, has_run, .. } = config;
+        let mint = cashu::open(database, seed, &keysets, *has_run, info(config), backends).await?;
         let epochs = Arc::new(Epochs::new(Arc::clone(&mint), Arc::clone(&books)));
         epochs.catch_up().await?;
         let maturity = Maturity::new(Arc::clone(&mint), Arc::clone(&books), info(config));
@@ -113,7 +118,9 @@ impl EhashMint {
         let quotes = Arc::new(Quotes::new(Arc::clone(&mint), Arc::clone(&books), seed.clone()));
         let of_redemption = redemption.as_ref().map(Redemption::pages);
         let pages = Pages { mint: Arc::clone(&mint), books, redemption: of_redemption };
-        let router = router(&mint, &quotes, &epochs, redemption.as_ref(), pages).await?;
+        let cores = thread::available_parallelism().map_or(1, Into::into);
+        let permits = Arc::new(Semaphore::new(database.writers(cores)));
+        let router = router(&mint, &quotes, &epochs, redemption.as_ref(), pages, permits).await?;
         Ok(Self { mint, epochs, quotes, maturity, redemption, router })
     }
 
@@ -191,8 +198,19 @@ impl Redemption {
         books: &Arc<dyn Books>,
         redemption: RedemptionConfig,
     ) -> Result<Self, MintError> {
-        let RedemptionConfig { wallet, network, book, sat_database, fallback_fee_rate, gather, steps } =
-            redemption;
+        let RedemptionConfig {
+            wallet,
+            network,
+            book,
+            sat_database,
+            has_run,
+            fallback_fee_rate,
+            gather,
+            steps,
+        } = redemption;
+        if has_run && !book.exists() {
+            return Err(MintError::Forgotten);
+        }
         let book = Arc::new(RedemptionBook::open(&book)?);
         let redeemer = Arc::new(Redeemer::new(
             Arc::clone(books),
@@ -203,7 +221,7 @@ impl Redemption {
             Invoices::new(seed.clone(), network),
             steps,
         ));
-        let sat = sat::open(config, &sat_database, seed, &redeemer).await?;
+        let sat = sat::open(config, &sat_database, has_run, seed, &redeemer).await?;
         redeemer.serve(Arc::clone(&sat));
         sat.start().await?;
         Ok(Self { redeemer, book, sat, wallet, gather })
@@ -245,9 +263,8 @@ async fn router(
     epochs: &Arc<Epochs>,
     redemption: Option<&Redemption>,
     pages: Pages,
+    permits: Arc<Semaphore>,
 ) -> Result<Router, MintError> {
-    let cores = thread::available_parallelism().map_or(1, Into::into);
-    let permits = Arc::new(Semaphore::new(cores));
     let redeemer = redemption.map(|redemption| Arc::clone(&redemption.redeemer));
     let front_state = Front::new(Arc::clone(quotes), Arc::clone(epochs), redeemer, Arc::clone(&permits));
     let redeeming = sat::METHODS.map(|method| method.to_string());

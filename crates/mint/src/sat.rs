@@ -1,7 +1,7 @@
 //! The sat mint: what eHash is redeemed for when it stays ecash. Under `/sat`, for wallets that know nothing but satoshi.
 
 use crate::{
-    MintConfig, MintError, MintSeed, cashu, gate, processor::Backend, redemption::Redeemer,
+    Database, MintConfig, MintError, MintSeed, cashu, gate, processor::Backend, redemption::Redeemer,
     refusal::RefusalAnswer,
 };
 use axum::{
@@ -21,7 +21,7 @@ use cdk::{
     },
     types::PaymentProcessorKey,
 };
-use std::{collections::HashMap, path::Path, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 use tokio::sync::Semaphore;
 
 /// Amounts of tokens: powers of two up to more than there are satoshi.
@@ -32,7 +32,8 @@ pub(crate) const METHODS: [KnownMethod; 2] = [KnownMethod::Bolt11, KnownMethod::
 /// Opens the sat mint, which redemptions are then paid into.
 pub(crate) async fn open(
     config: &MintConfig,
-    database: &Path,
+    database: &Database,
+    has_run: bool,
     seed: &MintSeed,
     redeemer: &Arc<Redeemer>,
 ) -> Result<Arc<Mint>, MintError> {
@@ -41,7 +42,9 @@ pub(crate) async fn open(
     let backends = METHODS
         .map(|method| PaymentProcessorKey::new(CurrencyUnit::Sat, PaymentMethod::Known(method)))
         .map(|key| (key, Arc::clone(&backend)));
-    let mint = cashu::open(database, &seed.sat_keysets(), info(config), HashMap::from(backends)).await?;
+    let keysets = seed.sat_keysets();
+    let backends = HashMap::from(backends);
+    let mint = cashu::open(database, seed, &keysets, has_run, info(config), backends).await?;
     // A second keyset would end the first: whoever makes one looks before.
     if !mint.get_active_keysets().contains_key(&CurrencyUnit::Sat) {
         let amounts = (0..=LARGEST_LOG2).map(|power| 1 << power).collect();

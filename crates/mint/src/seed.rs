@@ -13,6 +13,7 @@ const QUOTES: &[u8] = b"assay mint quotes";
 const SAT_KEYSETS: &[u8] = b"assay sat mint keysets";
 const INVOICE_KEY: &[u8] = b"assay invoice key";
 const PREIMAGES: &[u8] = b"assay invoice preimages";
+const FINGERPRINT: &[u8] = b"assay mint fingerprint";
 
 /// The mint's secret. Whoever has it can issue ecash; without it, none that was issued can be redeemed.
 #[derive(Clone)]
@@ -32,6 +33,11 @@ impl MintSeed {
     /// The same for the sat mint.
     pub(crate) fn sat_keysets(&self) -> [u8; 32] {
         self.derive(SAT_KEYSETS, &[])
+    }
+
+    /// What tells one seed from another, and nothing else of it.
+    pub(crate) fn fingerprint(&self) -> [u8; 32] {
+        self.derive(FINGERPRINT, &[])
     }
 
     /// The key that signs the mint's invoices.

@@ -1,6 +1,6 @@
 //! A ledger, a chain, the on-chain wallet and both mints, and what miners do with them.
 
-use crate::rig::{self, Miner};
+use crate::rig::{self, Miner, Place};
 use assay_mint::{Books, EhashMint, LedgerBooks, MintConfig, MintSeed, RedemptionConfig, redemption::Steps};
 use bitcoin::{
     Address, Amount, FeeRate, Network, ScriptBuf,
@@ -53,6 +53,7 @@ pub struct Pool {
     pub running: Option<Running>,
     _ledger: Ledger,
     watch: Watch,
+    place: Place,
     batches: u64,
     /// Of processes that were killed.
     disks: Vec<TempDir>,
@@ -60,6 +61,10 @@ pub struct Pool {
 
 impl Pool {
     pub async fn start() -> Self {
+        Self::start_in(rig::files()).await
+    }
+
+    pub async fn start_in(place: Place) -> Self {
         let dir = TempDir::new().unwrap();
         let config = DevchainConfig { maturity: MATURITY, subsidy: SUBSIDY, ..DevchainConfig::default() };
         let chain = Devchain::new(config, Arc::new(|| NOW)).unwrap();
@@ -67,8 +72,17 @@ impl Pool {
         let (ledger, handle) = Ledger::open(dir.path().join("ledger.db"), params).unwrap();
         let genesis = Tip { height: 0, hash: chain.block_hash(0).unwrap().unwrap() };
         let watch = Watch::from(Arc::new(chain.clone()), genesis, 200);
-        let mut pool =
-            Self { dir, chain, handle, running: None, _ledger: ledger, watch, batches: 0, disks: Vec::new() };
+        let mut pool = Self {
+            dir,
+            chain,
+            handle,
+            running: None,
+            _ledger: ledger,
+            watch,
+            place,
+            batches: 0,
+            disks: Vec::new(),
+        };
         pool.running = Some(pool.open(pool.dir.path(), None, None).await);
         pool
     }
@@ -88,7 +102,8 @@ impl Pool {
         let birth = OnchainConfig { birthday, maturity: MATURITY };
         let wallet = OnchainWallet::open(dir, node, Keys::Kept, birth).unwrap().wallet;
         let config = MintConfig {
-            database: dir.join("mint.db"),
+            database: (self.place)(dir, "mint"),
+            has_run: false,
             name: "Test pool".into(),
             description: "eHash of a test".into(),
         };
@@ -96,7 +111,8 @@ impl Pool {
             wallet: wallet.clone(),
             network: Chain::Devchain.network(),
             book: dir.join("redemptions.db"),
-            sat_database: dir.join("sat.db"),
+            sat_database: (self.place)(dir, "sat"),
+            has_run: false,
             fallback_fee_rate: FeeRate::from_sat_per_kwu(500),
             gather: Duration::from_millis(20),
             steps,

@@ -1,6 +1,6 @@
 //! A ledger, the mint beside it on a port of its own, and stock wallets.
 
-use assay_mint::{Books, EhashMint, EpochUnit, LedgerBooks, MintConfig, MintSeed};
+use assay_mint::{Books, Database, EhashMint, EpochUnit, LedgerBooks, MintConfig, MintSeed};
 use cdk::{
     Amount, Wallet,
     nuts::{CurrencyUnit, PaymentMethod, nut20},
@@ -15,6 +15,14 @@ use work::{Ehash, PayoutKey};
 /// Each epoch holds `2^50 >> 16` eHash, so that a test fills some.
 pub const EPOCH: u64 = 1 << 34;
 
+/// Where the mints' tokens are kept: of a directory and a name.
+pub type Place = Arc<dyn Fn(&Path, &'static str) -> Database + Send + Sync>;
+
+/// In SQLite files.
+pub fn files() -> Place {
+    Arc::new(|dir, name| Database::File(dir.join(name).with_extension("db")))
+}
+
 pub struct Rig {
     pub dir: TempDir,
     pub handle: LedgerHandle,
@@ -22,22 +30,27 @@ pub struct Rig {
     pub address: SocketAddr,
     _ledger: Ledger,
     server: JoinHandle<()>,
+    place: Place,
     batches: u64,
 }
 
 impl Rig {
     pub async fn start() -> Self {
+        Self::start_in(files()).await
+    }
+
+    pub async fn start_in(place: Place) -> Self {
         let dir = TempDir::new().unwrap();
         let params = Params { q: 16, ..Params::default() };
         let (ledger, handle) = Ledger::open(dir.path().join("ledger.db"), params).unwrap();
-        let (mint, address, server) = open(dir.path()).await;
-        Self { dir, handle, mint, address, _ledger: ledger, server, batches: 0 }
+        let (mint, address, server) = open(dir.path(), &place).await;
+        Self { dir, handle, mint, address, _ledger: ledger, server, place, batches: 0 }
     }
 
     /// Ends the mint without ceremony, and opens it again from its files.
     pub async fn restart(&mut self) {
         self.server.abort();
-        let (mint, address, server) = open(self.dir.path()).await;
+        let (mint, address, server) = open(self.dir.path(), &self.place).await;
         (self.mint, self.address, self.server) = (mint, address, server);
     }
 
@@ -61,9 +74,10 @@ impl Rig {
     }
 }
 
-async fn open(dir: &Path) -> (Arc<EhashMint>, SocketAddr, JoinHandle<()>) {
+async fn open(dir: &Path, place: &Place) -> (Arc<EhashMint>, SocketAddr, JoinHandle<()>) {
     let config = MintConfig {
-        database: dir.join("mint.db"),
+        database: place(dir, "mint"),
+        has_run: false,
         name: "Test pool".into(),
         description: "eHash of a test".into(),
     };
