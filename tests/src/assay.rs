@@ -9,8 +9,10 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::assay_mint::AssayMint;
 use crate::process::{Finished, Lines, Process, run};
 use crate::real_node::RealNode;
+use crate::waiting::wait_until;
 use crate::{binaries, http, signet};
 
 /// Time to start, or to stop in good order, on a machine that is compiling something beside it.
@@ -33,8 +35,10 @@ pub struct PoolSettings {
     pub shards: u16,
     /// How long a connection may be without a channel.
     pub first_channel_seconds: u64,
-    /// Whether the mint runs in its process.
+    /// Whether there is a mint.
     pub mint: bool,
+    /// Whether the mint has a process of its own.
+    pub mint_apart: bool,
     /// Whether that redeems: then the rewards go to its wallet.
     pub redeems: bool,
 }
@@ -51,6 +55,7 @@ impl Default for PoolSettings {
             shards: 0,
             first_channel_seconds: 120,
             mint: false,
+            mint_apart: false,
             redeems: false,
         }
     }
@@ -116,19 +121,23 @@ impl AssayPool {
     pub fn start_in(surroundings: Surroundings, node: &RealNode, settings: &PoolSettings) -> AssayPool {
         let mut pool = AssayPool::prepare(surroundings, node, settings);
         pool.launch();
-        // From now on it keeps its ports, so that devices and tests find it again.
-        let Addresses { stratum, http, mint, .. } = &pool.addresses;
+        pool.keep_ports();
+        pool
+    }
+
+    /// From now on it keeps its ports, so that devices and tests find it again.
+    fn keep_ports(&mut self) {
+        let Addresses { stratum, http, mint, .. } = &self.addresses;
         let fixed = [
             ("[pool]\nlisten", Some(stratum)),
             ("[http]\nlisten", Some(http)),
             ("[mint]\nlisten", mint.as_ref()),
         ];
         for (field, address) in fixed.into_iter().filter_map(|(field, address)| Some((field, address?))) {
-            pool.config = pool
+            self.config = self
                 .config
                 .replace(&format!("{field} = \"127.0.0.1:0\""), &format!("{field} = \"{address}\""));
         }
-        pool
     }
 
     /// A pool that was not started yet.
@@ -140,7 +149,31 @@ impl AssayPool {
             config = config.replace(&usual, &format!("data_dir = \"{}\"", data_dir.display()));
         }
         let nowhere = Addresses::default();
-        AssayPool { process: None, directory, surroundings, config, addresses: nowhere, said: Vec::new() }
+        let pool = AssayPool {
+            process: None,
+            directory,
+            surroundings,
+            config,
+            addresses: nowhere,
+            said: Vec::new(),
+        };
+        pool.write_config();
+        pool
+    }
+
+    /// Starts a pool, and its mint beside it in a process of its own, which makes the wallet that the rewards go to.
+    pub fn start_beside_mint(node: &RealNode, settings: &PoolSettings) -> (AssayPool, AssayMint) {
+        let settings = PoolSettings { mint: true, mint_apart: true, ..settings.clone() };
+        let mut pool = AssayPool::prepare(Surroundings::default(), node, &settings);
+        let mut mint = AssayMint::spawn(&pool.config_path());
+        if settings.redeems {
+            let script = pool.data_dir().join("rewards.script");
+            wait_until("the mint has a wallet", PATIENCE, || script.is_file());
+        }
+        pool.launch();
+        pool.keep_ports();
+        mint.await_ready();
+        (pool, mint)
     }
 
     /// Starts it again with the same configuration, data directory and ports.
@@ -197,11 +230,15 @@ impl AssayPool {
 
     /// What starts it.
     fn command(&self) -> Command {
-        std::fs::write(self.config_path(), &self.config).expect("the temporary directory can be written");
+        self.write_config();
         let mut command = self.program();
         command.args(["pool", "--config"]).arg(self.config_path());
         command.envs(self.surroundings.environment.iter().map(|(name, value)| (name, value)));
         command
+    }
+
+    fn write_config(&self) {
+        std::fs::write(self.config_path(), &self.config).expect("the temporary directory can be written");
     }
 
     /// The program where the pool runs.
@@ -386,6 +423,7 @@ pub fn config_file(directory: &Path, node: &RealNode, settings: &PoolSettings) -
         shards,
         first_channel_seconds,
         mint,
+        mint_apart,
         redeems,
     } = settings;
     let mut text = format!("data_dir = \"{}\"\n", directory.join("data").display());
@@ -406,7 +444,8 @@ pub fn config_file(directory: &Path, node: &RealNode, settings: &PoolSettings) -
     )
     .expect("writing to a string does not fail");
     if *mint {
-        text.push_str("[mint]\nlisten = \"127.0.0.1:0\"\npayout_seconds = 0\n");
+        write!(text, "[mint]\nlisten = \"127.0.0.1:0\"\nin_pool = {}\npayout_seconds = 0\n", !mint_apart)
+            .expect("writing to a string does not fail");
     }
     text
 }

@@ -17,6 +17,11 @@ pub fn cdk_cli() -> PathBuf {
     find("ASSAY_CDK_CLI", cache_root().join("cdk-cli-0.18.3/bin/cdk-cli"))
 }
 
+/// CDK's mint: `$ASSAY_CDK_MINTD`, or the one that `cargo xtask bench mint` installed.
+pub fn cdk_mintd() -> PathBuf {
+    find("ASSAY_CDK_MINTD", cache_root().join("cdk-mintd-0.18.3/bin/cdk-mintd"))
+}
+
 /// Where `node_modules` with cashu-ts and Node.js lies: `$ASSAY_CASHU_TS`, or where `cargo xtask test` put it.
 pub fn cashu_ts() -> PathBuf {
     let directory = place("ASSAY_CASHU_TS", cache_root().join("cashu-ts-4.8.0"));

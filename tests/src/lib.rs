@@ -6,6 +6,7 @@
 //! temporary directory and ends with the value that stands for it.
 
 pub mod assay;
+pub mod assay_mint;
 pub mod binaries;
 pub mod books;
 pub mod clock;

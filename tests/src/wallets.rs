@@ -1,12 +1,14 @@
-//! Wallets of others, each with files of its own. They know the mint by its address, and nothing else of ours.
+//! Wallets, ours and others', each with files of its own. Those of others know the mint by its address, and nothing else of ours.
 
 mod cashu_ts;
 mod cdk_cli;
 mod nutshell;
+mod own;
 
 pub use cashu_ts::{CashuTs, States};
 pub use cdk_cli::CdkCli;
 pub use nutshell::{Invoice, Nutshell};
+pub use own::AssayWallet;
 
 use std::time::{Duration, Instant};
 

@@ -4,46 +4,17 @@ use std::time::Duration;
 
 use bitcoin::Amount;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-use assay_system_tests::assay::{AssayPool, Miner, PoolSettings, number, one_json_object, run_assay};
+use assay_system_tests::assay::{AssayPool, Miner, PoolSettings, number};
 use assay_system_tests::real_node::RealNode;
 use assay_system_tests::waiting::wait_until;
-use assay_system_tests::wallets::{CashuTs, CdkCli, Nutshell, Place};
+use assay_system_tests::wallets::{AssayWallet, CashuTs, CdkCli, Nutshell, Place};
 use assay_system_tests::{http, process};
 
 /// A hundred blocks, a few each second on an idle machine.
 const PATIENCE: Duration = Duration::from_secs(400);
 /// What a foreign wallet redeems for.
 const SATS: u64 = 40_000;
-
-/// `assay wallet` in a directory of its own.
-struct Wallet {
-    directory: TempDir,
-}
-
-impl Wallet {
-    fn init(pool: &AssayPool) -> (Wallet, String) {
-        let wallet = Wallet { directory: tempfile::tempdir().expect("a temporary directory") };
-        let made = wallet.ask(&["init", "--mint", &pool.mint_url()]);
-        let key = made["payout_key"].as_str().expect("a key").to_owned();
-        (wallet, key)
-    }
-
-    fn ask(&self, words: &[&str]) -> Value {
-        let directory = self.directory.path().to_str().expect("a path of letters");
-        let finished = run_assay(&[&["wallet", "--json", "--dir", directory], words].concat(), PATIENCE);
-        assert!(finished.status.success(), "assay wallet {words:?}: {finished:?}");
-        one_json_object(&finished.stdout)
-    }
-
-    fn refused(&self, words: &[&str]) -> String {
-        let directory = self.directory.path().to_str().expect("a path of letters");
-        let finished = run_assay(&[&["wallet", "--dir", directory], words].concat(), PATIENCE);
-        assert!(!finished.status.success(), "assay wallet {words:?}: {finished:?}");
-        finished.stderr
-    }
-}
 
 fn mint_page(pool: &AssayPool, path: &str) -> Value {
     let answer = http::get(&format!("{}{path}", pool.mint_url())).expect("the mint answers");
@@ -69,7 +40,7 @@ fn ehash_becomes_bitcoin_on_a_real_node() {
     assert_eq!(pool.said()[1].split_whitespace().count(), 12, "the phrase has twelve words");
     assert!(!pool.log().contains(pool.said()[1].trim()), "and is in no log");
 
-    let (ada, key) = Wallet::init(&pool);
+    let (ada, key) = AssayWallet::init(&pool.mint_url());
     let miner = Miner::start(&pool, &format!("{key}.rig"), "standard", 2);
     wait_until("some epochs", PATIENCE, || pool.epochs().len() > 3);
     let early = ada.refused(&["redeem", "0", "--to", "ecash"]);

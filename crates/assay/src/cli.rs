@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::{demo, keys, ledger_command, mine, pool_command, swarm, wallet_command};
+use crate::{demo, keys, ledger_command, mine, mint_command, pool_command, swarm, wallet_command};
 
 /// Run, or mine on, a Bitcoin pool without accounts. Every share earns eHash.
 #[derive(Parser)]
@@ -21,6 +21,8 @@ enum Command {
     Demo(demo::Arguments),
     /// Run a pool on top of a Bitcoin node.
     Pool(pool_command::Arguments),
+    /// Run a pool's mint in a process of its own, beside the pool.
+    Mint(mint_command::Arguments),
     /// Mine with this machine's processor on a Stratum V2 pool.
     Mine(mine::Arguments),
     /// Put load on a Stratum V2 pool, and measure it.
@@ -38,6 +40,7 @@ pub fn run() -> Result<ExitCode> {
     match Arguments::parse().command {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Pool(arguments) => pool_command::run(&arguments),
+        Command::Mint(arguments) => mint_command::run(&arguments),
         Command::Mine(arguments) => mine::run(arguments),
         Command::Swarm(arguments) => swarm::run(arguments),
         Command::Ledger(arguments) => ledger_command::run(&arguments),

@@ -1,4 +1,4 @@
-//! The configuration of `assay pool`: a TOML file, overridden by the environment, checked field by field.
+//! The configuration of `assay pool` and `assay mint`: a TOML file, overridden by the environment, checked field by field.
 //!
 //! What is written (`File`, here) is kept apart from what it means (`pool::PoolConfig`, `ledger::Params`, …):
 //! [`PoolFile::resolve`] in `resolve.rs` is the only way from the one to the other.
@@ -128,8 +128,12 @@ impl<'de> Deserialize<'de> for Secret {
 #[serde(deny_unknown_fields, default)]
 pub struct MintSection {
     pub listen: SocketAddr,
+    /// False when `assay mint` runs beside the pool.
+    pub in_pool: bool,
     pub name: String,
     pub description: String,
+    /// PostgreSQL in place of SQLite files.
+    pub postgres: Option<Secret>,
     pub fallback_fee_rate: u32,
     pub payout_seconds: u64,
     pub receive_descriptor: Option<String>,
@@ -208,8 +212,10 @@ impl Default for MintSection {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 3338)),
+            in_pool: true,
             name: "Assay".to_owned(),
             description: "Ecash for the work of this pool's miners".to_owned(),
+            postgres: None,
             fallback_fee_rate: 2,
             payout_seconds: 60,
             receive_descriptor: None,

@@ -3,6 +3,7 @@
 //! A library for its own tests alone: nothing here is meant for other programs.
 
 mod amount;
+mod bitcoin_node;
 mod cli;
 #[doc(hidden)]
 pub mod config;
@@ -13,6 +14,7 @@ mod ledger_command;
 mod logging;
 mod metrics;
 mod mine;
+mod mint_command;
 mod mint_service;
 mod output;
 mod pool_command;

@@ -4,6 +4,9 @@ use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
+/// What servers log unless told otherwise. CDK tells of every quote with its key; that is for nobody but its owner.
+pub const OF_SERVERS: &str = "info,cdk=warn";
+
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]

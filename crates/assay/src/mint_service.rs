@@ -1,5 +1,5 @@
-//! The mint in the pool's process: on threads of its own, reading the ledger beside its writer. Whatever becomes of it,
-//! mining goes on.
+//! The mint as it is served: on threads of its own, reading the ledger beside its writer, in the pool's process or another.
+//! Whatever becomes of it, mining goes on.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 
 use anyhow::{Context, Result, ensure};
 use hex::{DisplayHex, FromHex};
-use mint::{EhashMint, LedgerBooks, MintConfig, MintSeed, RedemptionConfig};
+use mint::{Database, EhashMint, LedgerBooks, MintConfig, MintSeed, Postgres, RedemptionConfig};
 use onchain::OnchainWallet;
 use rand::RngCore;
 use rand::rngs::OsRng;
@@ -19,17 +19,43 @@ use tokio::sync::oneshot;
 
 use crate::config::{MintSection, RedemptionPlan};
 use crate::keys;
+use crate::rewards::Rewards;
 
 /// Names in the data directory.
 const SEED_FILE: &str = "mint.seed";
 const DATABASE_FILE: &str = "mint.db";
 const SAT_DATABASE_FILE: &str = "sat.db";
 const BOOK_FILE: &str = "redemptions.db";
+/// Left behind by the first start of the mint, and of redemptions: from then on their databases are missed when they are gone.
+const RAN_FILE: &str = "mint.ran";
+const REDEEMED_FILE: &str = "redemptions.ran";
+/// Names in a PostgreSQL database.
+const SCHEMA: &str = "assay_mint";
+const SAT_SCHEMA: &str = "assay_sat";
+
+/// How far the mint's threads stand back behind those that serve miners, as `nice` counts.
+const BEHIND_MINING: i32 = 10;
+
+/// Whose process the mint runs in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Host {
+    /// The pool's: then miners come first.
+    Pool,
+    /// Its own.
+    Itself,
+}
 
 /// What the mint redeems from, and how.
 pub struct Redemption {
-    pub wallet: OnchainWallet,
-    pub plan: RedemptionPlan,
+    wallet: OnchainWallet,
+    plan: RedemptionPlan,
+}
+
+impl Redemption {
+    /// From the wallet that the rewards go to.
+    pub fn new(rewards: &Rewards, plan: &RedemptionPlan) -> Self {
+        Self { wallet: rewards.wallet().clone(), plan: plan.clone() }
+    }
 }
 
 /// A running mint; dropped, it stops.
@@ -42,27 +68,40 @@ pub struct MintServer {
 impl MintServer {
     /// Opens the mint beside the ledger at `ledger`, which must exist, and serves it.
     pub fn start(
+        host: Host,
         section: &MintSection,
         data_dir: &Path,
         ledger: &Path,
         redemption: Option<Redemption>,
     ) -> Result<Self> {
-        let database = data_dir.join(DATABASE_FILE);
-        let seed = seed(data_dir, &database)?;
+        let (ran, redeemed) = (data_dir.join(RAN_FILE), data_dir.join(REDEEMED_FILE));
+        let seed = seed(data_dir, ran.exists())?;
         let books = Arc::new(LedgerBooks::open(ledger)?);
-        let config =
-            MintConfig { database, name: section.name.clone(), description: section.description.clone() };
+        let config = MintConfig {
+            database: database(section, data_dir, DATABASE_FILE, SCHEMA),
+            has_run: ran.exists(),
+            name: section.name.clone(),
+            description: section.description.clone(),
+        };
+        let redeems = redemption.is_some();
         let redemption = redemption.map(|Redemption { wallet, plan }| RedemptionConfig {
             wallet,
             network: plan.network,
             book: data_dir.join(BOOK_FILE),
-            sat_database: data_dir.join(SAT_DATABASE_FILE),
+            sat_database: database(section, data_dir, SAT_DATABASE_FILE, SAT_SCHEMA),
+            has_run: redeemed.exists(),
             fallback_fee_rate: plan.fallback_fee_rate,
             gather: plan.gather,
             steps: None,
         });
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .thread_name("mint")
+            .on_thread_start(move || {
+                if host == Host::Pool {
+                    // Where it may not be, they share the processor as equals.
+                    let _ = rustix::process::nice(BEHIND_MINING);
+                }
+            })
             .enable_all()
             .build()
             .context("the mint's threads cannot be started")?;
@@ -72,6 +111,10 @@ impl MintServer {
             .with_context(|| format!("mint.listen {listen} cannot be served; is the port in use?"))?;
         let address = listener.local_addr()?;
         let mint = runtime.block_on(EhashMint::open(&config, &seed, books, redemption))?;
+        remember(&ran)?;
+        if redeems {
+            remember(&redeemed)?;
+        }
         let (stop, stopped) = oneshot::channel::<()>();
         let thread = std::thread::Builder::new().name("mint-main".to_owned()).spawn(move || {
             runtime.block_on(serve(&mint, listener, stopped));
@@ -81,6 +124,11 @@ impl MintServer {
 
     pub fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Whether it is still served.
+    pub fn is_running(&self) -> bool {
+        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
     }
 }
 
@@ -108,9 +156,27 @@ async fn serve(mint: &EhashMint, listener: TcpListener, stopped: oneshot::Receiv
     }
 }
 
+/// Where a mint keeps its tokens.
+fn database(section: &MintSection, data_dir: &Path, file: &str, schema: &'static str) -> Database {
+    match &section.postgres {
+        None => Database::File(data_dir.join(file)),
+        Some(access) => Database::Postgres(Postgres { access: access.0.clone(), schema }),
+    }
+}
+
+/// Notes that something has run.
+fn remember(path: &Path) -> Result<()> {
+    if path.exists() {
+        return Ok(());
+    }
+    fs::File::create(path)
+        .and_then(|file| file.sync_all())
+        .with_context(|| format!("{} cannot be written", path.display()))
+}
+
 /// The mint's secret, made at its first start. A mint that has run does not get another one: no token that it has issued
 /// could be redeemed.
-fn seed(data_dir: &Path, database: &Path) -> Result<MintSeed> {
+fn seed(data_dir: &Path, has_run: bool) -> Result<MintSeed> {
     let path = data_dir.join(SEED_FILE);
     match fs::read_to_string(&path) {
         Ok(text) => {
@@ -121,7 +187,7 @@ fn seed(data_dir: &Path, database: &Path) -> Result<MintSeed> {
         }
         Err(error) if error.kind() == ErrorKind::NotFound => {
             ensure!(
-                !database.exists(),
+                !has_run,
                 "{} is missing, although the mint has run here: restore it from a backup; without it, no eHash that was \
                  claimed can be redeemed",
                 path.display()
@@ -143,17 +209,16 @@ mod tests {
     #[test]
     fn a_seed_is_made_once_and_never_replaced() {
         let dir = tempfile::tempdir().unwrap();
-        let (path, database) = (dir.path().join(SEED_FILE), dir.path().join(DATABASE_FILE));
-        seed(dir.path(), &database).unwrap();
+        let path = dir.path().join(SEED_FILE);
+        seed(dir.path(), false).unwrap();
         let first = fs::read_to_string(&path).unwrap();
-        seed(dir.path(), &database).unwrap();
+        seed(dir.path(), true).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), first);
         fs::write(&path, "rubbish").unwrap();
-        let error = seed(dir.path(), &database).unwrap_err().to_string();
+        let error = seed(dir.path(), true).unwrap_err().to_string();
         assert!(error.contains("restore it from a backup"), "{error}");
         fs::remove_file(&path).unwrap();
-        fs::write(&database, "").unwrap();
-        let error = seed(dir.path(), &database).unwrap_err().to_string();
+        let error = seed(dir.path(), true).unwrap_err().to_string();
         assert!(error.contains("although the mint has run here"), "{error}");
     }
 }

@@ -11,25 +11,17 @@ use bitcoin::ScriptBuf;
 use clap::Args;
 use engine::EngineConfig;
 use node::Node;
-use node::rpc::RpcNode;
-use onchain::Keys;
 use sv2::noise::Validity;
 
 use crate::config::{PoolFile, RedemptionPlan, Resolved};
 use crate::output;
-use crate::rewards::Rewards;
+use crate::rewards::{self, Rewards};
 use crate::roles::{MintPlan, PoolPlan, RunningPool, identity};
 use crate::shutdown::Shutdown;
-use crate::{keys, logging};
-
-/// CDK tells of every quote with its key; that is for nobody but its owner.
-const LOG_FILTER: &str = "info,cdk=warn";
+use crate::{bitcoin_node, keys, logging};
 
 /// How often the pool's threads are looked at. One that died ends the process, so that a supervisor starts it anew.
 const HEALTH_CHECK: Duration = Duration::from_secs(2);
-
-/// Confirmations before a coinbase may be spent, on every chain with a node of its own.
-const COINBASE_MATURITY: u32 = 100;
 
 #[derive(Args)]
 pub struct Arguments {
@@ -43,31 +35,13 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let resolved = PoolFile::load(&arguments.config)?.resolve()?;
-    logging::start(resolved.file.log_format, LOG_FILTER);
+    logging::start(resolved.file.log_format, logging::OF_SERVERS);
     if arguments.check {
-        return check(&resolved);
+        output::line("configuration: good");
+        return bitcoin_node::check(&resolved);
     }
     serve(resolved)?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn check(resolved: &Resolved) -> Result<ExitCode> {
-    output::line("configuration: good");
-    let node = RpcNode::new(resolved.node.clone())?;
-    let info = node.check().with_context(|| node_context(resolved))?;
-    output::line(format_args!(
-        "node: {} at height {}, {} headers",
-        info.chain, info.tip.height, info.headers
-    ));
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Which fields an error of the node is about.
-fn node_context(resolved: &Resolved) -> String {
-    format!(
-        "the node cannot be used; compare node.url, node.network (\"{}\") and the access in [node] with it",
-        resolved.file.node.network
-    )
 }
 
 fn serve(resolved: Resolved) -> Result<()> {
@@ -80,17 +54,14 @@ fn serve(resolved: Resolved) -> Result<()> {
         lifetime_secs: u32::try_from(resolved.certificate_validity.as_secs()).unwrap_or(u32::MAX),
         ..Validity::default()
     };
-    let node = RpcNode::new(resolved.node.clone())?;
-    // Wrong chain, wrong password, an unreachable node: said at once, instead of waited for in silence.
-    node.check().with_context(|| node_context(&resolved))?;
-    let node: Arc<dyn Node> = Arc::new(node);
-
+    let node = bitcoin_node::connect(&resolved)?;
     let shutdown = Shutdown::install(None)?;
     let mut engine = EngineConfig::new(resolved.file.pool.listen, identity(authority, validity));
     engine.shards = resolved.shards;
     engine.limits = resolved.limits.clone();
     let (payout_script, redemption) = rewards(&resolved, data_dir, &node)?;
-    let mint = resolved.file.mint.as_ref().map(|section| MintPlan { section, data_dir, redemption });
+    let section = resolved.file.mint.as_ref().filter(|section| section.in_pool);
+    let mint = section.map(|section| MintPlan { section, data_dir, redemption });
     let running = RunningPool::start(PoolPlan {
         node,
         ledger_path: &resolved.ledger_path,
@@ -136,17 +107,9 @@ fn rewards(
         return Ok((script.clone(), None));
     }
     let plan = resolved.redemption.clone().context("pool.payout_address is missing")?;
-    let keys = match plan.descriptors.clone() {
-        None => Keys::Kept,
-        Some((receive, change)) => Keys::WatchOnly { receive, change },
-    };
-    let (rewards, new_phrase) = Rewards::open(data_dir, Arc::clone(node), keys, COINBASE_MATURITY)?;
-    if let Some(phrase) = new_phrase {
-        // To the operator's eyes, not to a log.
-        output::line(format_args!(
-            "wallet: the pool's rewards go to a new wallet. Write these words down; whoever has them has its bitcoin:\n  {}",
-            phrase.words().as_str()
-        ));
+    if resolved.file.mint.as_ref().is_some_and(|section| !section.in_pool) {
+        return Ok((rewards::script_of_mint(data_dir)?, None));
     }
+    let rewards = Rewards::of_mint(&plan, data_dir, Arc::clone(node))?;
     Ok((rewards.payout_script().into(), Some((rewards, plan))))
 }

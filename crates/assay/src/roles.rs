@@ -14,7 +14,7 @@ use sv2::noise::{AuthoritySecret, Identity, Validity};
 
 use crate::config::{MintSection, RedemptionPlan};
 use crate::http::{HttpServer, Sources};
-use crate::mint_service::{MintServer, Redemption};
+use crate::mint_service::{Host, MintServer, Redemption};
 use crate::rewards::Rewards;
 
 /// A pool with its ledger and its pages.
@@ -66,10 +66,8 @@ impl RunningPool {
         let http = HttpServer::start(plan.http_listen, sources)?;
         let (mut mint, mut rewards) = (None, None);
         if let Some(MintPlan { section, data_dir, redemption }) = plan.mint {
-            let from = redemption
-                .as_ref()
-                .map(|(rewards, plan)| Redemption { wallet: rewards.wallet().clone(), plan: plan.clone() });
-            let started = MintServer::start(section, data_dir, path, from);
+            let from = redemption.as_ref().map(|(rewards, plan)| Redemption::new(rewards, plan));
+            let started = MintServer::start(Host::Pool, section, data_dir, path, from);
             mint = Some(started.context("the mint cannot be started")?);
             rewards = redemption.map(|(rewards, _)| rewards);
         }

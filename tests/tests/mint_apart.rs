@@ -1,0 +1,60 @@
+//! The mint in a process of its own: each of pool and mint goes on while the other is down.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use assay_system_tests::assay::{AssayPool, Miner, PoolSettings, number};
+use assay_system_tests::process;
+use assay_system_tests::real_node::RealNode;
+use assay_system_tests::waiting::wait_until;
+use assay_system_tests::wallets::AssayWallet;
+
+/// Some blocks, a few each second on an idle machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What a claim brought in all epochs.
+fn total(claimed: &Value) -> u64 {
+    assert_eq!(claimed["refused"], json!([]), "{claimed}");
+    claimed["epochs"].as_array().expect("a list").iter().map(|line| number(&line["claimed"])).sum()
+}
+
+#[test]
+fn pool_and_mint_go_on_without_each_other() {
+    let _processor = process::processor();
+    let node = RealNode::start();
+    let settings = PoolSettings { q: 0, window: 1, maturity: 2, redeems: true, ..PoolSettings::default() };
+    let (mut pool, mut mint) = AssayPool::start_beside_mint(&node, &settings);
+    assert!(mint.said()[0].contains("Write these words down"), "{:?}", mint.said());
+    assert!(pool.addresses().mint.is_none(), "the pool has no mint in its process");
+    let (wallet, key) = AssayWallet::init(&mint.url());
+
+    // Without the mint: work is credited, and claimed later.
+    mint.kill();
+    let miner = Miner::start(&pool, &key, "standard", 2);
+    let ready = |epoch: &Value| epoch["state"] == "redeemable" && number(&epoch["pot"]) > 0;
+    wait_until("a mature epoch", PATIENCE, || pool.epochs().iter().any(ready));
+    let epoch = pool.epochs().into_iter().find(ready).expect("it was there")["epoch"].to_string();
+    miner.stop();
+    mint.restart_with(&[]);
+
+    // Without the pool: what was credited is claimed and redeemed.
+    let credited = pool.total_credit(&key);
+    pool.kill();
+    let claimed = wallet.ask(&["claim"]);
+    assert_eq!(total(&claimed), credited, "{claimed}");
+    let redeemed = wallet.ask(&["redeem", &epoch, "--to", "ecash"]);
+    assert_eq!(redeemed["state"], "paid");
+    assert_eq!(wallet.ask(&["balance"])["sats"], redeemed["sats"]);
+
+    // Together again.
+    pool.restart();
+    let miner = Miner::start(&pool, &key, "standard", 2);
+    wait_until("more work", PATIENCE, || pool.total_credit(&key) > credited);
+    miner.stop();
+    let more = pool.total_credit(&key) - credited;
+    assert_eq!(total(&wallet.ask(&["claim"])), more);
+    pool.verify_ledger();
+    mint.stop();
+    pool.stop();
+}
