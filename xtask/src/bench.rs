@@ -6,6 +6,7 @@
 mod figures;
 mod files;
 mod machine;
+mod mint;
 mod pools;
 mod process;
 mod rows;
@@ -29,6 +30,7 @@ Compares our pool with the reference implementation's pool_sv2: CPU a share, lat
 Takes about 15 minutes and wants the machine for itself. Prints a table and writes it, with the raw reports beside it.
 
 usage: cargo xtask bench [OPTION…]
+       cargo xtask bench mint [--quick]     our mint beside cdk-mintd: claims, swaps, melts
 
   --quick           small loads and one run each, about a minute: shows that everything works
   --only ROW…       only these rows
@@ -58,6 +60,9 @@ struct Wishes {
 
 /// Measures, prints and writes. The exit code is that of a failure when a row failed.
 pub fn run(root: &Path, words: &[&str]) -> Result<ExitCode> {
+    if let ["mint", options @ ..] = words {
+        return mint::run(root, options);
+    }
     let wishes = Wishes::parse(words)?;
     if wishes.help {
         print!("{HELP}");
@@ -71,7 +76,10 @@ pub fn run(root: &Path, words: &[&str]) -> Result<ExitCode> {
     let peers = setup::for_bench()?;
     let _alone = alone(&peers.scratch)?;
     let programs = programs(root, &peers)?;
-    let facts = machine::facts(root, &programs);
+    let ours = machine::Ours { path: &programs.assay, built_here: programs.built_here };
+    let peers_measured: [machine::Peer<'_>; 2] =
+        [("SRI", &programs.pool_sv2, "--version"), ("node", &programs.bitcoin_node, "-version")];
+    let facts = machine::facts(root, ours, &peers_measured);
     say("starting bitcoin-node, filling its mempool, finding blocks");
     let makers = wishes.makers();
     let blocks = run::blocks(&rows, &makers, wishes.runs);
@@ -110,21 +118,34 @@ fn alone(scratch: &Path) -> Result<File> {
 
 /// Builds what is ours.
 fn programs(root: &Path, peers: &setup::BenchPeers) -> Result<Programs> {
-    let (assay, built_here) = match std::env::var_os("ASSAY_BIN") {
+    let (assay, built_here) = assay(root)?;
+    let measured_chain = example(root, CHAIN)?;
+    let (bitcoin_node, pool_sv2) = (peers.bitcoin_node.clone(), peers.pool_sv2.clone());
+    Ok(Programs { assay, built_here, measured_chain, bitcoin_node, pool_sv2 })
+}
+
+/// The program that is measured, and whether it was built for that.
+fn assay(root: &Path) -> Result<(PathBuf, bool)> {
+    let (path, built_here) = match std::env::var_os("ASSAY_BIN") {
         Some(path) => (PathBuf::from(path), false),
         None => (build(root)?, true),
     };
-    say("cargo build --release --example measured_chain");
-    let words = ["build", "--quiet", "--release", "--package", "assay-system-tests", "--example", CHAIN];
-    run_command(cargo().current_dir(root).args(words), "mend the build")?;
-    let measured_chain = target_dir()?.join("release/examples").join(CHAIN);
-    for program in [&assay, &measured_chain] {
-        if !program.is_file() {
-            bail!("{} is not there", program.display());
-        }
+    if !path.is_file() {
+        bail!("{} is not there", path.display());
     }
-    let (bitcoin_node, pool_sv2) = (peers.bitcoin_node.clone(), peers.pool_sv2.clone());
-    Ok(Programs { assay, built_here, measured_chain, bitcoin_node, pool_sv2 })
+    Ok((path, built_here))
+}
+
+/// Builds an example of the system tests.
+fn example(root: &Path, name: &str) -> Result<PathBuf> {
+    say(format_args!("cargo build --release --example {name}"));
+    let words = ["build", "--quiet", "--release", "--package", "assay-system-tests", "--example", name];
+    run_command(cargo().current_dir(root).args(words), "mend the build")?;
+    let path = target_dir()?.join("release/examples").join(name);
+    if !path.is_file() {
+        bail!("{} is not there", path.display());
+    }
+    Ok(path)
 }
 
 impl Wishes {

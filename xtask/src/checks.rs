@@ -7,6 +7,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
+/// What the tests see beyond what users are given unless they ask: the program's own feature, which switches the mint's on.
+const FEATURES: [&str; 2] = ["--features", "assay/postgres"];
+
 /// rustfmt and clippy.
 pub fn lint(root: &Path) -> Result<ExitCode> {
     let mut report = Report::default();
@@ -31,8 +34,9 @@ fn lint_into(report: &mut Report, root: &Path) {
         run(cargo().current_dir(root).args(["fmt", "--all", "--check"]), "run `cargo fmt --all`")
     });
     report.check("cargo clippy, warnings are errors", |_| {
-        let words = ["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"];
-        run(cargo().current_dir(root).args(words), "mend what clippy names")
+        let mut clippy = cargo();
+        clippy.current_dir(root).args(["clippy", "--quiet", "--workspace", "--all-targets"]).args(FEATURES);
+        run(clippy.args(["--", "-D", "warnings"]), "mend what clippy names")
     });
 }
 
@@ -62,6 +66,7 @@ fn run_tests(root: &Path, peers: &setup::Peers, program: &Path, tally: &mut Tall
     command
         .current_dir(root)
         .args(["test", "--workspace", "--no-fail-fast"])
+        .args(FEATURES)
         .env("ASSAY_BITCOIN_NODE", &peers.bitcoin_node)
         .env("ASSAY_TRANSLATOR", &peers.translator)
         .env("ASSAY_CDK_CLI", &peers.cdk_cli)

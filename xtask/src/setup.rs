@@ -47,6 +47,25 @@ pub fn run() -> Result<Peers> {
     Ok(peers)
 }
 
+/// Programs of others that `cargo xtask bench mint` needs.
+pub struct MintBenchPeers {
+    /// `bitcoin-node`, which the mint's wallet follows.
+    pub bitcoin_node: PathBuf,
+    /// CDK's own mint.
+    pub cdk_mintd: PathBuf,
+    /// As [`BenchPeers::scratch`].
+    pub scratch: PathBuf,
+}
+
+/// Sets up what is missing for the comparison of mints.
+pub fn for_mint_bench() -> Result<MintBenchPeers> {
+    let cache = Cache::open()?;
+    let bitcoin_node = bitcoin_node::ensure(&cache)?;
+    let cdk_mintd = programs::ensure(&cache, &programs::CDK_MINTD)?;
+    say(format_args!("cdk-mintd: {}", cdk_mintd.display()));
+    Ok(MintBenchPeers { bitcoin_node, cdk_mintd, scratch: cache.path("bench") })
+}
+
 /// Programs of others that `cargo xtask bench` needs.
 pub struct BenchPeers {
     /// `bitcoin-node` with IPC.

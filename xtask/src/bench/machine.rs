@@ -1,6 +1,5 @@
 //! What a result depends on besides the pools: the machine, the versions, the day.
 
-use super::pools::Programs;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -8,8 +7,18 @@ use std::process::Command;
 /// Facts for the head of a result, each with its name.
 pub type Facts = Vec<(&'static str, String)>;
 
+/// Our program, and whether it was built for this measurement.
+#[derive(Clone, Copy)]
+pub struct Ours<'a> {
+    pub path: &'a Path,
+    pub built_here: bool,
+}
+
+/// Somebody else's program: its name, where it is, and what asks it for its version.
+pub type Peer<'a> = (&'static str, &'a Path, &'static str);
+
 /// Where and with what the measurement takes place.
-pub fn facts(root: &Path, programs: &Programs) -> Facts {
+pub fn facts(root: &Path, ours: Ours<'_>, peers: &[Peer<'_>]) -> Facts {
     let cpu = read("/proc/cpuinfo");
     let memory = read("/proc/meminfo");
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
@@ -17,18 +26,18 @@ pub fn facts(root: &Path, programs: &Programs) -> Facts {
         let text = said(Command::new(program).arg(argument));
         text.lines().next().unwrap_or("unknown").to_owned()
     };
-    vec![
+    let mut facts = vec![
         ("date", said(Command::new("date").args(["-u", "+%F %H:%M UTC"]))),
         ("processor", format!("{}, {cores} cores{}", model(&cpu), extensions(&cpu))),
         ("memory", gigabytes(&memory)),
         ("kernel", said(Command::new("uname").arg("-sr"))),
         ("system", system(&read("/etc/os-release"))),
         ("load before", quietness(&read("/proc/loadavg"))),
-        ("assay", format!("{}, {}", first_line(&programs.assay, "--version"), origin(root, programs))),
-        ("SRI", first_line(&programs.pool_sv2, "--version")),
-        ("node", first_line(&programs.bitcoin_node, "-version")),
+        ("assay", format!("{}, {}", first_line(ours.path, "--version"), origin(root, ours))),
         ("compiler", said(Command::new("rustc").arg("--version"))),
-    ]
+    ];
+    facts.extend(peers.iter().map(|(name, path, argument)| (*name, first_line(path, argument))));
+    facts
 }
 
 /// `2026-11-21`
@@ -45,9 +54,9 @@ fn quietness(load: &str) -> String {
     }
 }
 
-fn origin(root: &Path, programs: &Programs) -> String {
-    if !programs.built_here {
-        return programs.assay.display().to_string();
+fn origin(root: &Path, ours: Ours<'_>) -> String {
+    if !ours.built_here {
+        return ours.path.display().to_string();
     }
     let git = |arguments: &[&str]| said(Command::new("git").arg("-C").arg(root).args(arguments));
     let unchanged = git(&["status", "--porcelain", "--untracked-files=no"]).is_empty();

@@ -4,8 +4,8 @@ use crate::step::{output, run, say, succeeds};
 use anyhow::{Result, bail};
 use std::process::{Command, Stdio};
 
-/// What the tests of faults need: clocks that are set under a running program.
-pub const FOR_TESTS: [&str; 1] = ["faketime"];
+/// What the tests need: clocks that are set under a running program, a database server, and what its client links.
+pub const FOR_TESTS: [&str; 4] = ["faketime", "postgresql", "libssl-dev", "pkg-config"];
 
 /// What Bitcoin Core's build with IPC and without wallet needs.
 pub const FOR_BITCOIN_NODE: [&str; 9] = [

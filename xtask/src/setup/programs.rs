@@ -25,6 +25,13 @@ pub const POOL: Program = Program { package: "pool_sv2", version: "0.7.0", capnp
 /// CDK's wallet, without the service for Lightning addresses.
 pub const CDK_CLI: Program =
     Program { package: "cdk-cli", version: "0.18.3", capnp: false, options: &["--no-default-features"] };
+/// CDK's mint with its fake backend.
+pub const CDK_MINTD: Program = Program {
+    package: "cdk-mintd",
+    version: "0.18.3",
+    capnp: false,
+    options: &["--no-default-features", "--features", "fakewallet,sqlite,postgres"],
+};
 
 /// Installs the program unless a working one is cached. Returns its path.
 pub fn ensure(cache: &Cache, program: &Program) -> Result<PathBuf> {

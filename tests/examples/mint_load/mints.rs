@@ -1,0 +1,235 @@
+//! The mints that are measured, each in a process of its own, with files of its own.
+
+use crate::drive::{Client, drive};
+use assay_system_tests::assay::{AssayPool, PoolSettings, Surroundings};
+use assay_system_tests::assay_mint::AssayMint;
+use assay_system_tests::binaries;
+use assay_system_tests::process::{Process, free_port};
+use assay_system_tests::real_node::RealNode;
+use assay_system_tests::waiting::wait_until;
+use bitcoin::hashes::{Hash, sha256};
+use cdk::lightning_invoice::{Currency, InvoiceBuilder, PaymentSecret};
+use cdk::nuts::{CurrencyUnit, SecretKey};
+use ledger::{Batch, BlockHash, ChainBlock, Event, Ledger, Msats, Params, Source};
+use serde_json::{Value, json};
+use std::process::Command;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tempfile::TempDir;
+use work::{Ehash, PayoutKey};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Clients that prepare what is measured then.
+const HELPERS: usize = 4;
+/// All eHash of an epoch of the ledger that the mint is measured on. A satoshi each.
+const EPOCH: u64 = 1 << 34;
+/// What each key has earned: more than is claimed.
+const EARNED: u64 = 80;
+
+/// A paid quote, and the key that it is locked to.
+pub struct Quote {
+    pub id: String,
+    pub key: SecretKey,
+}
+
+/// A running mint.
+pub trait Mint {
+    fn name(&self) -> &'static str;
+    /// Its process id.
+    fn id(&self) -> u32;
+    /// Where its tokens are from.
+    fn url(&self) -> String;
+    fn unit(&self) -> CurrencyUnit;
+    /// How tokens are claimed.
+    fn method(&self) -> &'static str;
+    /// New quotes that are paid.
+    fn quotes(&mut self, count: usize, amount: u64) -> Vec<Quote>;
+    /// Invoices that its tokens can pay.
+    fn invoices(&mut self, count: usize, amount: u64) -> Vec<String>;
+}
+
+/// `assay mint` on a ledger with a mature epoch, without its pool, on a real node.
+pub struct AssayMintOnLedger {
+    mint: AssayMint,
+    keys: Vec<SecretKey>,
+    _pool: AssayPool,
+    _node: RealNode,
+}
+
+impl AssayMintOnLedger {
+    pub const NAME: &'static str = "assay";
+
+    /// With so many keys that have earned something.
+    pub fn start(keys: usize) -> Self {
+        let node = RealNode::start();
+        let settings =
+            PoolSettings { mint: true, mint_apart: true, redeems: true, ..PoolSettings::default() };
+        let pool = AssayPool::prepare(Surroundings::default(), &node, &settings);
+        std::fs::create_dir_all(pool.data_dir()).expect("the temporary directory can be written");
+        let keys: Vec<SecretKey> = (0..keys).map(|_| SecretKey::generate()).collect();
+        fill(&pool, &keys);
+        let mint = AssayMint::start(&pool.config_path());
+        Self { mint, keys, _pool: pool, _node: node }
+    }
+}
+
+/// A ledger whose first epoch was earned by the keys, paid a satoshi for each eHash, and is final.
+fn fill(pool: &AssayPool, keys: &[SecretKey]) {
+    let params = Params { q: 16, window: 1, fee_ppm: 0, maturity: 1 };
+    let (books, handle) = Ledger::open(pool.ledger_path(), params).expect("a new ledger");
+    let payout_key = |key: &SecretKey| {
+        PayoutKey::from_bytes(key.public_key().x_only_public_key().serialize()).expect("a key's coordinate")
+    };
+    let mut credits: Vec<_> = keys.iter().map(|key| (payout_key(key), Ehash::new(EARNED))).collect();
+    let rest = payout_key(&SecretKey::generate());
+    credits.push((rest, Ehash::new(EPOCH - EARNED * keys.len() as u64)));
+    let apply = |event| drop(handle.apply(event).expect("the ledger takes it"));
+    let credit = |sequence, credits| {
+        apply(Event::Credits(Batch { source: Source { front: 0, shard: 0 }, sequence, credits }));
+    };
+    credit(1, credits);
+    let reward = Msats::new(EPOCH * 1000);
+    apply(Event::BlockConnected(ChainBlock { hash: BlockHash::from_bytes([7; 32]), height: 10, reward }));
+    credit(2, vec![(rest, Ehash::new(EPOCH))]);
+    apply(Event::Tip { height: 20 });
+    drop(handle);
+    books.close().expect("a closed ledger");
+}
+
+impl Mint for AssayMintOnLedger {
+    fn name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn id(&self) -> u32 {
+        self.mint.id()
+    }
+
+    fn url(&self) -> String {
+        format!("{}/e/0", self.mint.url())
+    }
+
+    fn unit(&self) -> CurrencyUnit {
+        CurrencyUnit::custom("ehash-0")
+    }
+
+    fn method(&self) -> &'static str {
+        "ehash"
+    }
+
+    fn quotes(&mut self, count: usize, _: u64) -> Vec<Quote> {
+        let keys: Vec<SecretKey> = self.keys.split_off(self.keys.len() - count);
+        let ask = |client: &Client, number: usize| {
+            let body = json!({ "unit": "ehash-0", "amount": 1, "pubkey": keys[number].public_key() });
+            client.post("/v1/mint/quote/ehash", &body.to_string())
+        };
+        let (answers, _) = drive(self.id(), &self.url(), count, HELPERS, ask);
+        with_ids(&answers).zip(keys).map(|(id, key)| Quote { id, key }).collect()
+    }
+
+    /// Of its own sat mint.
+    fn invoices(&mut self, count: usize, amount: u64) -> Vec<String> {
+        let body = json!({ "unit": "sat", "amount": amount }).to_string();
+        let sat = format!("{}/sat", self.mint.url());
+        let ask = |client: &Client, _| client.post("/v1/mint/quote/bolt11", &body);
+        let (answers, _) = drive(self.id(), &sat, count, HELPERS, ask);
+        answers.iter().map(|answer| answer["request"].as_str().expect("an invoice").to_owned()).collect()
+    }
+}
+
+/// CDK's own mint with its fake backend, which pays quotes, and invoices, by itself.
+pub struct CdkMintd {
+    process: Process,
+    port: u16,
+    _directory: TempDir,
+}
+
+impl CdkMintd {
+    pub const NAME: &'static str = "cdk-mintd";
+
+    pub fn start() -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let (port, work) = (free_port(), directory.path());
+        let config = work.join("config.toml");
+        let text = format!(
+            "[info]\nurl = \"http://127.0.0.1:{port}\"\nlisten_host = \"127.0.0.1\"\nlisten_port = {port}\n\
+             mnemonic = \"abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon about\"\n\
+             [info.logging]\noutput = \"stderr\"\nconsole_level = \"error\"\n\
+             [database]\nengine = \"sqlite\"\n\
+             [payment_backend]\nbackend = \"fakewallet\"\n\
+             [fake_wallet]\nfee_percent = 0.0\nreserve_fee_min = 0\nmin_delay_time = 0\nmax_delay_time = 0\n"
+        );
+        std::fs::write(&config, text).expect("the temporary directory can be written");
+        let mut command = Command::new(binaries::cdk_mintd());
+        command.arg("--work-dir").arg(work).arg("--config").arg(&config).env("RUST_LOG", "error");
+        let process = Process::spawn_quiet("cdk-mintd", &mut command, &work.join("mintd.log"));
+        let mut mint = Self { process, port, _directory: directory };
+        let info = format!("http://127.0.0.1:{port}/v1/info");
+        wait_until("cdk-mintd answers", PATIENCE, || {
+            assert!(mint.process.is_running(), "cdk-mintd ended: {}", mint.process.log());
+            assay_system_tests::http::get(&info).is_ok_and(|answer| answer.status == 200)
+        });
+        mint
+    }
+}
+
+impl Mint for CdkMintd {
+    fn name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    fn unit(&self) -> CurrencyUnit {
+        CurrencyUnit::Sat
+    }
+
+    fn method(&self) -> &'static str {
+        "bolt11"
+    }
+
+    fn quotes(&mut self, count: usize, amount: u64) -> Vec<Quote> {
+        let keys: Vec<SecretKey> = (0..count).map(|_| SecretKey::generate()).collect();
+        let ask = |client: &Client, number: usize| {
+            let body = json!({ "unit": "sat", "amount": amount, "pubkey": keys[number].public_key() });
+            client.post("/v1/mint/quote/bolt11", &body.to_string())
+        };
+        let (answers, _) = drive(self.id(), &self.url(), count, HELPERS, ask);
+        let client = Client::new(&self.url());
+        for id in with_ids(&answers) {
+            wait_until("a fake payment", PATIENCE, || {
+                client.get(&format!("/v1/mint/quote/bolt11/{id}"))["state"] == "PAID"
+            });
+        }
+        with_ids(&answers).zip(keys).map(|(id, key)| Quote { id, key }).collect()
+    }
+
+    /// Of somebody whom the fake backend pays at once.
+    fn invoices(&mut self, count: usize, amount: u64) -> Vec<String> {
+        let key = SecretKey::generate();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970");
+        let invoice = |number: usize| {
+            let invoice = InvoiceBuilder::new(Currency::Bitcoin)
+                .description(String::new())
+                .payment_hash(sha256::Hash::hash(
+                    &[&now.as_nanos().to_le_bytes()[..], &number.to_le_bytes()].concat(),
+                ))
+                .payment_secret(PaymentSecret([42; 32]))
+                .amount_milli_satoshis(amount * 1000)
+                .duration_since_epoch(now)
+                .min_final_cltv_expiry_delta(144)
+                .build_signed(|hash| bitcoin::secp256k1::SECP256K1.sign_ecdsa_recoverable(hash, &key));
+            invoice.expect("an invoice").to_string()
+        };
+        (0..count).map(invoice).collect()
+    }
+}
+
+fn with_ids(answers: &[Value]) -> impl Iterator<Item = String> + '_ {
+    answers.iter().map(|answer| answer["quote"].as_str().expect("a quote's id").to_owned())
+}
