@@ -1,7 +1,7 @@
 //! `assay mint`: a mint in a process of its own, over a pool's ledger.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 
 use crate::assay::{PATIENCE, assay};
 use crate::process::{Lines, Process};
@@ -49,6 +49,17 @@ impl AssayMint {
         self.await_ready();
     }
 
+    /// The same for a start that may be cut off: false when it was.
+    pub fn survives_restart_with(&mut self, environment: &[(String, String)]) -> bool {
+        self.environment = environment.to_vec();
+        self.launch();
+        if self.became_ready() {
+            return true;
+        }
+        self.process = None;
+        false
+    }
+
     fn launch(&mut self) {
         assert!(self.process.is_none(), "the mint runs already");
         let mut command: Command = assay();
@@ -61,15 +72,17 @@ impl AssayMint {
 
     /// Waits until it serves. Then it keeps its port, so that wallets find it again.
     pub fn await_ready(&mut self) {
+        assert!(self.became_ready(), "assay mint is not ready but says {:?}: {}", self.said, self.log());
+    }
+
+    fn became_ready(&mut self) -> bool {
         let lines = self.lines.as_ref().expect("the mint was started");
         let address = loop {
-            match lines.next(PATIENCE) {
-                Some(line) => match line.strip_prefix("ready: mint=") {
-                    Some(address) => break address.to_owned(),
-                    // A new wallet's words come before.
-                    None => self.said.push(line),
-                },
-                None => panic!("assay mint is not ready but says {:?}: {}", self.said, self.log()),
+            let Some(line) = lines.next(PATIENCE) else { return false };
+            match line.strip_prefix("ready: mint=") {
+                Some(address) => break address.to_owned(),
+                // A new wallet's words come before.
+                None => self.said.push(line),
             }
         };
         let config = std::fs::read_to_string(&self.config).expect("the pool's configuration");
@@ -77,6 +90,7 @@ impl AssayMint {
             config.replace("[mint]\nlisten = \"127.0.0.1:0\"", &format!("[mint]\nlisten = \"{address}\""));
         std::fs::write(&self.config, fixed).expect("the pool's directory can be written");
         self.address = address;
+        true
     }
 
     /// The mint's URL.
@@ -111,7 +125,13 @@ impl AssayMint {
 
     /// Asks it to stop, which it must do in good order.
     pub fn stop(&mut self) {
-        let status = self.process.take().expect("the mint runs").terminate(PATIENCE);
+        let status = self.end();
         assert!(status.success(), "assay mint ends with {status} on SIGTERM");
+    }
+
+    /// Asks it to stop, unless it is dead already.
+    pub fn end(&mut self) -> ExitStatus {
+        let mut process = self.process.take().expect("the mint was started");
+        if process.is_running() { process.terminate(PATIENCE) } else { process.wait(PATIENCE) }
     }
 }

@@ -4,11 +4,13 @@ mod cashu_ts;
 mod cdk_cli;
 mod nutshell;
 mod own;
+mod stock;
 
 pub use cashu_ts::{CashuTs, States};
 pub use cdk_cli::CdkCli;
 pub use nutshell::{Invoice, Nutshell};
 pub use own::AssayWallet;
+pub use stock::Holder;
 
 use std::time::{Duration, Instant};
 

@@ -1,49 +1,21 @@
 //! From a device's shares to ecash in a stock wallet, with a pool that is killed in between.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use cdk::Wallet;
 use cdk::amount::SplitTarget;
-use cdk::nuts::{CurrencyUnit, PaymentMethod, nut20};
-use cdk::wallet::{ReceiveOptions, SendOptions, WalletBuilder};
-use work::PayoutKey;
+use cdk::nuts::PaymentMethod;
+use cdk::wallet::{ReceiveOptions, SendOptions};
 
 use assay_system_tests::assay::{AssayPool, Miner, PoolSettings};
 use assay_system_tests::process;
 use assay_system_tests::real_node::RealNode;
 use assay_system_tests::waiting::wait_until;
+use assay_system_tests::wallets::Holder;
 
 /// An epoch takes a second on an idle machine.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A seed of a stock wallet, and the payout key that its first quote is locked to.
-struct Holder {
-    seed: [u8; 64],
-    key: PayoutKey,
-}
-
-impl Holder {
-    fn new(number: u8) -> Holder {
-        let seed = [number; 64];
-        let secret = nut20::derive_quote_locking_key(&seed, 0).expect("a key");
-        let key = PayoutKey::from_bytes(secret.public_key().x_only_public_key().serialize());
-        Holder { seed, key: key.expect("a point's coordinate") }
-    }
-
-    async fn wallet(&self, pool: &AssayPool, epoch: u64) -> Wallet {
-        let store = cdk_sqlite::wallet::memory::empty().await.expect("memory");
-        WalletBuilder::new()
-            .mint_url(format!("{}/e/{epoch}", pool.mint_url()).parse().expect("an address"))
-            .unit(CurrencyUnit::custom(format!("ehash-{epoch}")))
-            .localstore(Arc::new(store))
-            .seed(self.seed)
-            .without_rate_limiting()
-            .build()
-            .expect("a wallet")
-    }
-}
 
 /// Claims whatever there is, and gives how much that was.
 async fn claim(wallet: &Wallet) -> u64 {
@@ -77,7 +49,7 @@ fn shares_become_ecash_exactly_once() {
             runtime.block_on(async {
                 let wallet = match wallets.remove(&epoch) {
                     Some(wallet) => wallet,
-                    None => holder.wallet(&pool, epoch).await,
+                    None => holder.of_epoch(&pool.mint_url(), epoch).await,
                 };
                 *claimed.entry(epoch).or_default() += claim(&wallet).await;
                 wallets.insert(epoch, wallet);
@@ -90,7 +62,7 @@ fn shares_become_ecash_exactly_once() {
     // The rest, and then nothing more.
     for (epoch, credited) in pool.credits(&holder.key.to_string()) {
         runtime.block_on(async {
-            let wallet = holder.wallet(&pool, epoch).await;
+            let wallet = holder.of_epoch(&pool.mint_url(), epoch).await;
             // What was claimed before is found again by the seed.
             wallet.restore().await.expect("what was claimed before");
             *claimed.entry(epoch).or_default() += claim(&wallet).await;
@@ -107,13 +79,13 @@ fn shares_become_ecash_exactly_once() {
 
 /// eHash of the first epoch goes from one wallet to another.
 async fn send_and_receive(pool: &AssayPool, holder: &Holder) {
-    let wallet = holder.wallet(pool, 0).await;
+    let wallet = holder.of_epoch(&pool.mint_url(), 0).await;
     wallet.restore().await.expect("what was claimed before");
     let all: u64 = wallet.total_balance().await.expect("a balance").into();
     let prepared =
         wallet.prepare_send((all / 3).into(), SendOptions::default()).await.expect("tokens enough");
     let token = prepared.confirm(None).await.expect("a token").to_string();
-    let other = Holder::new(2).wallet(pool, 0).await;
+    let other = Holder::new(2).of_epoch(&pool.mint_url(), 0).await;
     let received = other.receive(&token, ReceiveOptions::default()).await.expect("a good token");
     assert_eq!(received, (all / 3).into());
     assert_eq!(wallet.total_balance().await.expect("a balance"), (all - all / 3).into());

@@ -4,24 +4,22 @@ use crate::drive::{Client, drive};
 use assay_system_tests::assay::{AssayPool, PoolSettings, Surroundings};
 use assay_system_tests::assay_mint::AssayMint;
 use assay_system_tests::binaries;
+use assay_system_tests::filled_ledger::FilledLedger;
 use assay_system_tests::process::{Process, free_port};
 use assay_system_tests::real_node::RealNode;
 use assay_system_tests::waiting::wait_until;
 use bitcoin::hashes::{Hash, sha256};
 use cdk::lightning_invoice::{Currency, InvoiceBuilder, PaymentSecret};
 use cdk::nuts::{CurrencyUnit, SecretKey};
-use ledger::{Batch, BlockHash, ChainBlock, Event, Ledger, Msats, Params, Source};
 use serde_json::{Value, json};
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
-use work::{Ehash, PayoutKey};
+use work::PayoutKey;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Clients that prepare what is measured then.
 const HELPERS: usize = 4;
-/// All eHash of an epoch of the ledger that the mint is measured on. A satoshi each.
-const EPOCH: u64 = 1 << 34;
 /// What each key has earned: more than is claimed.
 const EARNED: u64 = 80;
 
@@ -64,35 +62,18 @@ impl AssayMintOnLedger {
         let settings =
             PoolSettings { mint: true, mint_apart: true, redeems: true, ..PoolSettings::default() };
         let pool = AssayPool::prepare(Surroundings::default(), &node, &settings);
-        std::fs::create_dir_all(pool.data_dir()).expect("the temporary directory can be written");
         let keys: Vec<SecretKey> = (0..keys).map(|_| SecretKey::generate()).collect();
-        fill(&pool, &keys);
+        let mut ledger = FilledLedger::open(&pool.ledger_path());
+        ledger.credit(&keys.iter().map(|key| (payout_key(key), EARNED)).collect::<Vec<_>>());
+        ledger.mature(EARNED * keys.len() as u64, payout_key(&SecretKey::generate()));
+        ledger.close();
         let mint = AssayMint::start(&pool.config_path());
         Self { mint, keys, _pool: pool, _node: node }
     }
 }
 
-/// A ledger whose first epoch was earned by the keys, paid a satoshi for each eHash, and is final.
-fn fill(pool: &AssayPool, keys: &[SecretKey]) {
-    let params = Params { q: 16, window: 1, fee_ppm: 0, maturity: 1 };
-    let (books, handle) = Ledger::open(pool.ledger_path(), params).expect("a new ledger");
-    let payout_key = |key: &SecretKey| {
-        PayoutKey::from_bytes(key.public_key().x_only_public_key().serialize()).expect("a key's coordinate")
-    };
-    let mut credits: Vec<_> = keys.iter().map(|key| (payout_key(key), Ehash::new(EARNED))).collect();
-    let rest = payout_key(&SecretKey::generate());
-    credits.push((rest, Ehash::new(EPOCH - EARNED * keys.len() as u64)));
-    let apply = |event| drop(handle.apply(event).expect("the ledger takes it"));
-    let credit = |sequence, credits| {
-        apply(Event::Credits(Batch { source: Source { front: 0, shard: 0 }, sequence, credits }));
-    };
-    credit(1, credits);
-    let reward = Msats::new(EPOCH * 1000);
-    apply(Event::BlockConnected(ChainBlock { hash: BlockHash::from_bytes([7; 32]), height: 10, reward }));
-    credit(2, vec![(rest, Ehash::new(EPOCH))]);
-    apply(Event::Tip { height: 20 });
-    drop(handle);
-    books.close().expect("a closed ledger");
+fn payout_key(key: &SecretKey) -> PayoutKey {
+    PayoutKey::from_bytes(key.public_key().x_only_public_key().serialize()).expect("a key's coordinate")
 }
 
 impl Mint for AssayMintOnLedger {
