@@ -17,7 +17,7 @@ use std::{
 
 /// "Assay redemptions", as SQLite keeps it in a file's header.
 const APPLICATION_ID: i32 = 0x6173_7264;
-const LAYOUT: i32 = 1;
+const LAYOUT: i32 = 2;
 const TABLES: &str = "
     CREATE TABLE redemptions (
         quote    TEXT PRIMARY KEY,
@@ -35,7 +35,15 @@ const TABLES: &str = "
     ) STRICT, WITHOUT ROWID;
     -- An invoice is paid once, whoever pays it.
     CREATE UNIQUE INDEX one_payer ON redemptions (target) WHERE way = 'ecash' AND state <> 'refused';
-    CREATE INDEX by_unit ON redemptions (unit) WHERE state <> 'refused';
+    -- Of each unit what its rows come to, so that a redemption takes as long as the first one however many there were.
+    CREATE TABLE sums (
+        unit           TEXT PRIMARY KEY,
+        spent          INTEGER NOT NULL CHECK (spent >= 0),
+        sats           INTEGER NOT NULL CHECK (sats >= 0),
+        fees           INTEGER NOT NULL CHECK (fees >= 0),
+        under_way      INTEGER NOT NULL CHECK (under_way >= 0),
+        under_way_sats INTEGER NOT NULL CHECK (under_way_sats >= 0)
+    ) STRICT, WITHOUT ROWID;
     CREATE INDEX under_way ON redemptions (way) WHERE state = 'begun';
 ";
 
@@ -48,6 +56,11 @@ pub enum BookError {
     /// Another file.
     #[error("{0} is no book of redemptions, or one of a later version of Assay")]
     Foreign(String),
+    /// Rows and sums that differ.
+    #[error(
+        "the book of redemptions is damaged: the sums of unit `{0}` are not those of its rows; restore it from a backup"
+    )]
+    Damaged(String),
     /// More than the epoch has. Nothing was written.
     #[error(
         "unit `{unit}` has {left} left for redemptions, and {asked} were asked for: compare the mint's books"
@@ -157,6 +170,7 @@ impl RedemptionBook {
         db.pragma_update(None, "synchronous", "FULL")?;
         let mut book = Self { db: Mutex::new(db) };
         book.lay_out(path)?;
+        recount(&book.lock())?;
         Ok(book)
     }
 
@@ -215,6 +229,10 @@ impl RedemptionBook {
                     signed(fee.to_sat())?
                 ],
             )?;
+            let mut sums = sums(db, "unit = ?1", &unit.to_string())?;
+            sums.under_way += amount + reserve;
+            sums.under_way_sats += *sats + *fee;
+            write_sums(db, unit, &sums)?;
             Ok(Progress::Begun)
         })
     }
@@ -226,11 +244,19 @@ impl RedemptionBook {
     pub fn settle(&self, quote: &str, spent: u64, fee: Amount) -> Result<(), BookError> {
         let conflict = |why| BookError::Conflict { quote: quote.to_owned(), why };
         self.write(|db| match find(db, quote)? {
-            Some((_, Progress::Begun)) => {
+            Some((redemption, Progress::Begun)) => {
                 let sql = "UPDATE redemptions SET state = 'paid', spent = ?2, fee_paid = ?3 WHERE quote = ?1";
                 let changed = db.execute(sql, params![quote, signed(spent)?, signed(fee.to_sat())?])?;
                 assert_eq!(changed, 1);
-                Ok(())
+                let Redemption { unit, amount, reserve, sats, fee: most, .. } = &redemption;
+                let mut sums = sums(db, "unit = ?1", &unit.to_string())?;
+                sums.spent += spent;
+                sums.sats += *sats;
+                sums.fees += fee;
+                sums.under_way = sums.under_way.checked_sub(amount + reserve).expect("it was under way");
+                let left = sums.under_way_sats.checked_sub(*sats + *most);
+                sums.under_way_sats = left.expect("it was under way");
+                write_sums(db, unit, &sums)
             }
             Some((_, progress)) if progress == (Progress::Paid { spent, fee }) => Ok(()),
             Some((_, Progress::Paid { .. })) => Err(conflict("it was paid for otherwise")),
@@ -329,27 +355,63 @@ fn is_paid_for(db: &Connection, invoice: &str) -> Result<bool, BookError> {
     Ok(db.prepare_cached(sql)?.exists([invoice])?)
 }
 
+/// What the redemptions of some units come to.
 fn sums(db: &Connection, which: &'static str, unit: &str) -> Result<Redeemed, BookError> {
     let sql = format!(
-        "SELECT
+        "SELECT coalesce(sum(spent), 0), coalesce(sum(sats), 0), coalesce(sum(fees), 0),
+            coalesce(sum(under_way), 0), coalesce(sum(under_way_sats), 0)
+        FROM sums WHERE {which}"
+    );
+    Ok(db.prepare_cached(&sql)?.query_row([unit], |row| redeemed(row, 0))?)
+}
+
+fn write_sums(db: &Connection, unit: &CurrencyUnit, sums: &Redeemed) -> Result<(), BookError> {
+    let sql = "INSERT OR REPLACE INTO sums (unit, spent, sats, fees, under_way, under_way_sats)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    db.prepare_cached(sql)?.execute(params![
+        unit.to_string(),
+        signed(sums.spent)?,
+        signed(sums.sats.to_sat())?,
+        signed(sums.fees.to_sat())?,
+        signed(sums.under_way)?,
+        signed(sums.under_way_sats.to_sat())?
+    ])?;
+    Ok(())
+}
+
+/// Compares the sums with the rows.
+fn recount(db: &Connection) -> Result<(), BookError> {
+    let mut query = db.prepare(
+        "SELECT unit,
             coalesce(sum(spent) FILTER (WHERE state = 'paid'), 0),
             coalesce(sum(sats) FILTER (WHERE state = 'paid'), 0),
             coalesce(sum(fee_paid) FILTER (WHERE state = 'paid'), 0),
             coalesce(sum(amount + reserve) FILTER (WHERE state = 'begun'), 0),
             coalesce(sum(sats + fee) FILTER (WHERE state = 'begun'), 0)
-        FROM redemptions WHERE {which} AND state <> 'refused'"
-    );
-    let mut query = db.prepare_cached(&sql)?;
-    let sums = query.query_row([unit], |row| {
-        Ok(Redeemed {
-            spent: number(row, 0)?,
-            sats: Amount::from_sat(number(row, 1)?),
-            fees: Amount::from_sat(number(row, 2)?),
-            under_way: number(row, 3)?,
-            under_way_sats: Amount::from_sat(number(row, 4)?),
-        })
-    });
-    Ok(sums?)
+        FROM redemptions WHERE state <> 'refused' GROUP BY unit",
+    )?;
+    let counted = query.query_map([], |row| Ok((row.get::<_, String>(0)?, redeemed(row, 1)?)))?;
+    let mut units = 0_u64;
+    for row in counted {
+        let (unit, counted) = row?;
+        units += 1;
+        if sums(db, "unit = ?1", &unit)? != counted {
+            return Err(BookError::Damaged(unit));
+        }
+    }
+    let known: u64 = db.query_row("SELECT count(*) FROM sums", [], |row| number(row, 0))?;
+    if known == units { Ok(()) } else { Err(BookError::Damaged("without rows".to_owned())) }
+}
+
+/// Five sums of a row, beginning with a column.
+fn redeemed(row: &Row<'_>, first: usize) -> rusqlite::Result<Redeemed> {
+    Ok(Redeemed {
+        spent: number(row, first)?,
+        sats: Amount::from_sat(number(row, first + 1)?),
+        fees: Amount::from_sat(number(row, first + 2)?),
+        under_way: number(row, first + 3)?,
+        under_way_sats: Amount::from_sat(number(row, first + 4)?),
+    })
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<(Redemption, Progress)> {

@@ -98,3 +98,16 @@ fn other_files_are_left_alone() {
     drop(db);
     assert!(matches!(RedemptionBook::open(&path), Err(BookError::Foreign(_))));
 }
+
+#[test]
+fn sums_that_are_not_those_of_the_rows_are_noticed() {
+    for damage in ["UPDATE sums SET spent = spent + 1", "DELETE FROM sums", "DELETE FROM redemptions"] {
+        let (dir, book) = book();
+        book.begin(&redemption("a", Way::Onchain, "bc1", 900), RATE).unwrap();
+        book.settle("a", 900_000, Amount::ZERO).unwrap();
+        book.lock().execute_batch(damage).unwrap();
+        drop(book);
+        let reopened = RedemptionBook::open(&dir.path().join("redemptions.db"));
+        assert!(matches!(reopened, Err(BookError::Damaged(_))), "{damage}");
+    }
+}
