@@ -23,11 +23,13 @@ use cdk::{
 use cdk_common::QuoteId;
 use http_body_util::{BodyExt, Limited};
 use serde::Deserialize;
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
 
 /// Largest request: a thousand inputs with their proofs.
 const MOST_BYTES: usize = 2 << 20;
+/// Most quotes of a request that names several (NUT-29).
+pub(crate) const MOST_QUOTES: usize = 64;
 /// When a quote's state is told again after it was asked for: a wallet that asks first and subscribes then would wait for
 /// news that it has missed. (NUT-17 would have it told at once; CDK tells it for its own methods only.)
 const ECHOES: [Duration; 3] =
@@ -46,14 +48,16 @@ pub(crate) struct Front {
     pub echoes: Arc<Semaphore>,
 }
 
-/// Requests for several quotes at once.
+/// Requests for several quotes at once (NUT-29).
 #[derive(Deserialize)]
 struct Quoted {
-    /// NUT-29.
-    #[serde(default)]
     quotes: Vec<QuoteId>,
-    /// NUT-04.
-    quote: Option<QuoteId>,
+}
+
+/// A claim (NUT-04).
+#[derive(Deserialize)]
+struct Claim {
+    quote: QuoteId,
 }
 
 impl Front {
@@ -71,14 +75,12 @@ impl Front {
         let path: Vec<&str> = path.split('/').skip(1).collect();
         match (&parts.method, path.as_slice()) {
             (&Method::POST, ["v1", "mint", "quote", method]) if *method == METHOD => {
-                let _permit = self.permit().await?;
                 self.quote(&read(body).await?).await
             }
             (&Method::POST, ["v1", "mint", "quote", method, "pubkey"]) if *method == METHOD => {
                 let shown: Vec<_> =
                     parts.extensions.get().map(|shown: &Shown| shown.units().collect()).unwrap_or_default();
                 let body = read(body).await?;
-                let _permit = self.permit().await?;
                 lookup::quotes_of(&self.quotes, self.quotes.mint_key().await?, &shown, &body).await
             }
             (&Method::POST, ["v1", "mint", "quote", method]) => Err(RefusalAnswer::in_words(format!(
@@ -86,22 +88,35 @@ impl Front {
             ))),
             (&Method::GET, ["v1", "mint", "quote", method, id]) if *method == METHOD => {
                 if let Ok(id) = id.parse() {
-                    let _permit = self.permit().await?;
                     if let Some(quote) = self.quotes.bring_up(&id).await? {
                         return self.tell(quote);
                     }
                 }
                 Ok(next.run(Request::from_parts(parts, body)).await)
             }
-            (
-                &Method::POST,
-                ["v1", "mint", "quote", method, "check"]
-                | ["v1", "mint", method, "batch"]
-                | ["v1", "mint", method],
-            ) if *method == METHOD => {
+            (&Method::POST, ["v1", "mint", "quote", method, "check"]) if *method == METHOD => {
                 let body = read(body).await?;
-                let _permit = self.permit().await?;
+                match self.bring_up_all(&body).await? {
+                    Some(quotes) => {
+                        let answers = quotes.into_iter().map(in_json).collect::<Result<Vec<_>, _>>()?;
+                        Ok(Json(answers).into_response())
+                    }
+                    None => Ok(next.run(Request::from_parts(parts, Body::from(body))).await),
+                }
+            }
+            (&Method::POST, ["v1", "mint", method, "batch"]) if *method == METHOD => {
+                let body = read(body).await?;
                 self.bring_up_all(&body).await?;
+                let _permit = self.permit().await?;
+                Ok(next.run(Request::from_parts(parts, Body::from(body))).await)
+            }
+            (&Method::POST, ["v1", "mint", method]) if *method == METHOD => {
+                let body = read(body).await?;
+                // What cannot be read is for CDK to refuse.
+                if let Ok(claim) = serde_json::from_slice::<Claim>(&body) {
+                    self.quotes.bring_up_for_claim(&claim.quote).await?;
+                }
+                let _permit = self.permit().await?;
                 Ok(next.run(Request::from_parts(parts, Body::from(body))).await)
             }
             (&Method::POST, ["v1", "melt", "quote", method]) => {
@@ -139,18 +154,22 @@ impl Front {
     /// Answers with a quote, and tells subscribers.
     fn tell(&self, quote: MintQuote) -> Result<Response, RefusalAnswer> {
         self.echo(quote.clone());
-        let response = MintQuoteCustomResponse::<QuoteId>::try_from(quote);
-        let response = response.map_err(|error| RefusalAnswer::in_words(error.to_string()))?;
-        Ok(Json(response).into_response())
+        Ok(Json(in_json(quote)?).into_response())
     }
 
-    async fn bring_up_all(&self, body: &[u8]) -> Result<(), RefusalAnswer> {
-        // What cannot be read is for CDK to refuse.
-        let Ok(Quoted { quotes, quote }) = serde_json::from_slice(body) else { return Ok(()) };
-        for id in quotes.iter().chain(&quote) {
-            self.quotes.bring_up(id).await?;
+    /// Brings up all quotes of a request that names several. `None` when there is something about it that CDK refuses.
+    async fn bring_up_all(&self, body: &[u8]) -> Result<Option<Vec<MintQuote>>, RefusalAnswer> {
+        let Ok(Quoted { quotes: ids }) = serde_json::from_slice(body) else { return Ok(None) };
+        let distinct: HashSet<_> = ids.iter().collect();
+        if ids.is_empty() || ids.len() > MOST_QUOTES || distinct.len() < ids.len() {
+            return Ok(None);
         }
-        Ok(())
+        let mut quotes = Vec::with_capacity(ids.len());
+        for id in &ids {
+            let Some(quote) = self.quotes.bring_up(id).await? else { return Ok(None) };
+            quotes.push(quote);
+        }
+        Ok(Some(quotes))
     }
 
     /// Tells subscribers some times of what there is to claim: the last is for those on slow links.
@@ -170,6 +189,12 @@ impl Front {
             }
         });
     }
+}
+
+/// As NUT-04 shows it.
+fn in_json(quote: MintQuote) -> Result<MintQuoteCustomResponse<QuoteId>, RefusalAnswer> {
+    let answer = MintQuoteCustomResponse::<QuoteId>::try_from(quote);
+    answer.map_err(|error| RefusalAnswer::in_words(error.to_string()))
 }
 
 /// The layer: to be put around CDK's router.

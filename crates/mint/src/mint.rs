@@ -4,7 +4,7 @@ use crate::{
     Books, Database, EpochUnit, MintError, MintSeed,
     cashu::{self, Backends},
     invoice::Invoices,
-    layer::{Front, front},
+    layer::{Front, MOST_QUOTES, front},
     maturity::Maturity,
     opening::Epochs,
     pages::{self, Pages, RedemptionPages},
@@ -20,7 +20,7 @@ use bitcoin::{FeeRate, Network};
 use cdk::{
     Mint,
     cdk_payment::MintPayment,
-    nuts::{MintInfo, PaymentMethod, nut04, nut05},
+    nuts::{MintInfo, PaymentMethod, nut04, nut05, nut29},
     types::PaymentProcessorKey,
 };
 use ledger::Epoch;
@@ -115,11 +115,12 @@ impl EhashMint {
         }
         // Only now, as it carries on with the redemptions that a crash interrupted.
         mint.start().await?;
-        let quotes = Arc::new(Quotes::new(Arc::clone(&mint), Arc::clone(&books), seed.clone()));
-        let of_redemption = redemption.as_ref().map(Redemption::pages);
-        let pages = Pages { mint: Arc::clone(&mint), books, redemption: of_redemption };
         let cores = thread::available_parallelism().map_or(1, Into::into);
         let permits = Arc::new(Semaphore::new(database.writers(cores)));
+        let quotes = Quotes::new(Arc::clone(&mint), Arc::clone(&books), seed.clone(), Arc::clone(&permits));
+        let quotes = Arc::new(quotes);
+        let of_redemption = redemption.as_ref().map(Redemption::pages);
+        let pages = Pages { mint: Arc::clone(&mint), books, redemption: of_redemption };
         let router = router(&mint, &quotes, &epochs, redemption.as_ref(), pages, permits).await?;
         Ok(Self { mint, epochs, quotes, maturity, redemption, router })
     }
@@ -300,5 +301,6 @@ fn info(config: &MintConfig) -> MintInfo {
     let mut info = cashu::about(config);
     info.nuts.nut04 = nut04::Settings::new(Vec::new(), false);
     info.nuts.nut05 = nut05::Settings::new(Vec::new(), false);
+    info.nuts.nut29 = nut29::Settings::new(Some(MOST_QUOTES as u64), Some(vec![METHOD.to_owned()]));
     info
 }

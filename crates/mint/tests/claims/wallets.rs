@@ -1,14 +1,12 @@
-//! From credited work to tokens in a stock wallet.
+//! From credited work to tokens in stock wallets.
 
-mod rig;
-
+use crate::rig::{self, EPOCH, Miner, Rig, quote, unit};
 use cdk::{
     Amount,
     amount::SplitTarget,
     nuts::{PaymentMethod, nut20},
     wallet::{ReceiveOptions, SendOptions},
 };
-use rig::{EPOCH, Miner, Rig, quote, unit};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn credit_is_claimed_sent_and_received() {
