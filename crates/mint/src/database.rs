@@ -3,7 +3,7 @@
 use crate::{MintError, MintSeed};
 use cdk_common::database::{Error, MintKeysDatabase, mint::DynMintDatabase};
 use cdk_sqlite::MintSqliteDatabase;
-use std::{fmt, path::PathBuf, sync::Arc};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 /// Where the database says whose it is.
 const OWNER: (&str, &str, &str) = ("assay", "mint", "owner");
@@ -41,6 +41,9 @@ impl Database {
         match self {
             Self::File(path) => {
                 let database = Arc::new(MintSqliteDatabase::new(path.clone()).await?);
+                let file = rusqlite::Connection::open(path)?;
+                file.busy_timeout(SQLITE_PATIENCE)?;
+                file.execute_batch(INDEX)?;
                 Ok((database.clone(), database))
             }
             Self::Postgres(postgres) => postgres.open().await,
@@ -56,6 +59,12 @@ impl Database {
         }
     }
 }
+
+/// As long as CDK waits for others.
+const SQLITE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// CDK looks for the proofs of a melt by its quote, and would read every proof that was ever spent.
+const INDEX: &str = "CREATE INDEX IF NOT EXISTS assay_proofs_of_a_quote ON proof (quote_id)";
 
 /// CDK's tables have amounts and times in 32 bits, and what does not fit is cut off without a word. An epoch has up to 2^50
 /// eHash. So whatever is narrow is widened, before anything is written, and again after CDK has added to its tables.
@@ -90,6 +99,7 @@ impl Postgres {
         let patience = config.default_timeout();
         let connection = PostgresConnection::new(config.clone(), patience, Arc::default());
         connection.batch(query(WIDEN)?).await?;
+        connection.batch(query(INDEX)?).await?;
         let database = Arc::new(MintPgDatabase::new(config).await?);
         Ok((database.clone(), database))
     }

@@ -8,6 +8,9 @@ pub enum MintError {
     /// The mint's database.
     #[error("the mint's database cannot be used: {0}")]
     Database(#[from] cdk_common::database::Error),
+    /// SQLite.
+    #[error("the mint's database cannot be used: {0}")]
+    Sqlite(#[from] rusqlite::Error),
     /// The operator's build.
     #[error(
         "this assay was built without PostgreSQL: build it with `cargo build --release --features postgres`, which takes \

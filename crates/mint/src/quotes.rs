@@ -16,6 +16,7 @@ use cdk::{
 use cdk_common::QuoteId;
 use ledger::Epoch;
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 use work::{Ehash, PayoutKey};
 
 /// Why a quote cannot be given.
@@ -48,6 +49,9 @@ pub enum QuoteError {
         /// By the ledger.
         credited: u64,
     },
+    /// Nobody serves any more.
+    #[error("the mint is stopping")]
+    Stopping,
     /// CDK, or its database.
     #[error(transparent)]
     Mint(#[from] cdk::Error),
@@ -59,11 +63,16 @@ pub enum QuoteError {
 /// Where the database has the form in which a quote's key was asked for, if it is not the first one any more.
 const FORMS: (&str, &str) = ("ehash", "key_forms");
 
+/// A time that does not come, in seconds as CDK counts them.
+const NEVER: u64 = u32::MAX as u64;
+
 /// Makes quotes and pays them.
 pub struct Quotes {
     mint: Arc<Mint>,
     books: Arc<dyn Books>,
     seed: MintSeed,
+    /// For those that change the database.
+    permits: Arc<Semaphore>,
 }
 
 /// Whose quote it is, as its `request` tells.
@@ -74,8 +83,13 @@ struct Owner {
 }
 
 impl Quotes {
-    pub(crate) fn new(mint: Arc<Mint>, books: Arc<dyn Books>, seed: MintSeed) -> Self {
-        Self { mint, books, seed }
+    pub(crate) fn new(
+        mint: Arc<Mint>,
+        books: Arc<dyn Books>,
+        seed: MintSeed,
+        permits: Arc<Semaphore>,
+    ) -> Self {
+        Self { mint, books, seed, permits }
     }
 
     /// The quote of a key in an epoch, paid up to what the ledger has.
@@ -126,18 +140,30 @@ impl Quotes {
     /// # Errors
     /// As [`Quotes::of`].
     pub async fn bring_up(&self, id: &QuoteId) -> Result<Option<MintQuote>, QuoteError> {
-        let Some(mut quote) = self.mint.localstore().get_mint_quote(id).await? else { return Ok(None) };
+        let Some(quote) = self.mint.localstore().get_mint_quote(id).await? else { return Ok(None) };
         let (Some(owner), Some(pubkey)) = (Owner::parse(&quote.request), quote.pubkey) else {
             return Ok(None);
         };
         let credited = self.credited(owner).await?;
         let shown = self.shown(id).await?.unwrap_or(pubkey);
-        // Wallets look often, and mostly there is nothing new: then nothing is written.
-        if quote.amount_paid().value() == credited.get() {
-            quote.pubkey = Some(shown);
-            return Ok(Some(quote));
-        }
         Ok(Some(self.paid(owner, shown, credited).await?))
+    }
+
+    /// The same for a claim, which does not ask how the quote shows its key.
+    ///
+    /// # Errors
+    /// As [`Quotes::of`].
+    pub(crate) async fn bring_up_for_claim(&self, id: &QuoteId) -> Result<(), QuoteError> {
+        let Some(quote) = self.mint.localstore().get_mint_quote(id).await? else { return Ok(()) };
+        let (Some(owner), Some(pubkey)) = (Owner::parse(&quote.request), quote.pubkey) else {
+            return Ok(());
+        };
+        let credited = self.credited(owner).await?;
+        if quote.amount_paid().value() != credited.get() {
+            let shown = self.shown(id).await?.unwrap_or(pubkey);
+            self.paid(owner, shown, credited).await?;
+        }
+        Ok(())
     }
 
     /// The form of the key that was asked for last, if it is not the one that is stored with the quote.
@@ -159,6 +185,15 @@ impl Quotes {
         let Owner { unit, key } = owner;
         let id = self.seed.quote_id(unit, &key);
         let database = self.mint.localstore();
+        // Wallets look often, and mostly there is nothing new: then nothing is written.
+        if let Some(mut quote) = database.get_mint_quote(&id).await?
+            && quote.amount_paid().value() == credited.get()
+            && self.shown(&id).await?.or(quote.pubkey) == Some(pubkey)
+        {
+            quote.pubkey = Some(pubkey);
+            return Ok(quote);
+        }
+        let _permit = self.permits.acquire().await.map_err(|_| QuoteError::Stopping)?;
         let mut transaction = database.begin_transaction().await?;
         let found = transaction.get_mint_quotes_by_ids(std::slice::from_ref(&id)).await?;
         let mut quote = match found.into_iter().next().flatten() {
@@ -215,13 +250,13 @@ impl Owner {
     fn new_quote(&self, id: QuoteId, pubkey: PublicKey) -> MintQuote {
         let unit = self.unit.to_cashu();
         let (nothing, now) = (Amount::new(0, unit.clone()), unix_time());
-        MintQuote::new(
+        let mut quote = MintQuote::new(
             Some(id),
             self.request(),
             unit,
             None,
             // What was credited is owed until the epoch retires, which no clock of today's decides.
-            u64::from(u32::MAX),
+            NEVER,
             PaymentIdentifier::CustomId(self.request()),
             Some(pubkey),
             nothing.clone(),
@@ -232,7 +267,10 @@ impl Owner {
             Vec::new(),
             Vec::new(),
             Some(serde_json::json!({ "epoch": self.unit.0.get() })),
-        )
+        );
+        // CDK would write down at each claim that it asked for payments, and there are none but ours.
+        quote.set_last_checked(NEVER);
+        quote
     }
 
     /// What brings a quote from `paid` to `credited`. Its id is made of what was paid before: whoever computes the same

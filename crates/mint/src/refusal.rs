@@ -74,6 +74,7 @@ impl From<QuoteError> for RefusalAnswer {
                 tracing::warn!(%error, "quotes cannot be brought up to date");
                 Self::unavailable(detail)
             }
+            QuoteError::Stopping => Self::stopping(),
             QuoteError::Overpaid { .. } => {
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Unknown(OUR_OWN), detail)
             }
