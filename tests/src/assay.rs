@@ -10,6 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::assay_mint::AssayMint;
+use crate::filled_ledger::FilledLedger;
 use crate::process::{Finished, Lines, Process, run};
 use crate::real_node::RealNode;
 use crate::waiting::wait_until;
@@ -115,6 +116,21 @@ impl AssayPool {
     /// Starts a pool upon `node`.
     pub fn start(node: &RealNode, settings: &PoolSettings) -> AssayPool {
         AssayPool::start_in(Surroundings::default(), node, settings)
+    }
+
+    /// The same upon a ledger that is there beforehand.
+    pub fn start_upon(
+        node: &RealNode,
+        settings: &PoolSettings,
+        fill: impl FnOnce(&mut FilledLedger),
+    ) -> AssayPool {
+        let mut pool = AssayPool::prepare(Surroundings::default(), node, settings);
+        let mut ledger = FilledLedger::open(&pool.ledger_path());
+        fill(&mut ledger);
+        ledger.close();
+        pool.launch();
+        pool.keep_ports();
+        pool
     }
 
     /// The same somewhere else.

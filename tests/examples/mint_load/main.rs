@@ -1,11 +1,13 @@
 //! How fast the mint is: claims, swaps and melts a second, with 1 and 10 proofs and some clients at a time, beside `cdk-mintd`
 //! on the same machine, in the same run and with the same kind of database. Prints a table.
 //!
-//! `mint_load [--operations N] [--rounds N] [--only assay|cdk-mintd]`; the programs are those of the system tests, and
+//! `mint_load [--operations N] [--rounds N] [--only assay|cdk-mintd]`, or `mint_load --miners`, which tells what miners notice of a
+//! mint under load; the programs are those of the system tests, and
 //! `cdk-mintd` is `$ASSAY_CDK_MINTD` or the one that `cargo xtask bench mint` installed. Tokens are made and blinded before the
 //! clock runs, so that clients cost little beside the mints.
 
 mod drive;
+mod miners;
 mod mints;
 mod table;
 mod tokens;
@@ -50,10 +52,15 @@ struct Arguments {
     operations: usize,
     rounds: usize,
     only: Option<String>,
+    miners: bool,
 }
 
 fn main() {
-    let Arguments { operations, rounds, only } = arguments();
+    let Arguments { operations, rounds, only, miners } = arguments();
+    if miners {
+        println!("{}", miners::measure(rounds));
+        return;
+    }
     let mut results = Results::new();
     for round in 1..=rounds {
         for name in [AssayMintOnLedger::NAME, CdkMintd::NAME] {
@@ -63,7 +70,7 @@ fn main() {
             eprintln!("round {round} of {rounds}: {name}");
             let mut mint: Box<dyn Mint> = match name {
                 AssayMintOnLedger::NAME => {
-                    Box::new(AssayMintOnLedger::start(operations * CLIENTS.len() * PROOFS.len()))
+                    Box::new(AssayMintOnLedger::apart(operations * CLIENTS.len() * PROOFS.len()))
                 }
                 _ => Box::new(CdkMintd::start()),
             };
@@ -75,12 +82,13 @@ fn main() {
 
 fn arguments() -> Arguments {
     let mut words = std::env::args().skip(1);
-    let mut arguments = Arguments { operations: 400, rounds: 3, only: None };
+    let mut arguments = Arguments { operations: 400, rounds: 3, only: None, miners: false };
     while let Some(word) = words.next() {
         let mut value = || words.next().unwrap_or_else(|| panic!("{word} needs a value"));
         match word.as_str() {
             "--operations" => arguments.operations = value().parse().expect("--operations needs a number"),
             "--rounds" => arguments.rounds = value().parse().expect("--rounds needs a number"),
+            "--miners" => arguments.miners = true,
             "--only" => arguments.only = Some(value()),
             other => panic!("not understood: {other}"),
         }

@@ -5,7 +5,7 @@ use assay_system_tests::assay::{AssayPool, PoolSettings, Surroundings};
 use assay_system_tests::assay_mint::AssayMint;
 use assay_system_tests::binaries;
 use assay_system_tests::filled_ledger::FilledLedger;
-use assay_system_tests::process::{Process, free_port};
+use assay_system_tests::process::{Process, free_port, run};
 use assay_system_tests::real_node::RealNode;
 use assay_system_tests::waiting::wait_until;
 use bitcoin::hashes::{Hash, sha256};
@@ -20,6 +20,9 @@ use work::PayoutKey;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Clients that prepare what is measured then.
 const HELPERS: usize = 4;
+/// The words of a mint that nobody trusts.
+const WORDS: &str =
+    "abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon about";
 /// What each key has earned: more than is claimed.
 const EARNED: u64 = 80;
 
@@ -45,31 +48,67 @@ pub trait Mint {
     fn invoices(&mut self, count: usize, amount: u64) -> Vec<String>;
 }
 
-/// `assay mint` on a ledger with a mature epoch, without its pool, on a real node.
+/// Our mint on a ledger with a mature epoch, on a real node.
 pub struct AssayMintOnLedger {
-    mint: AssayMint,
+    served: Served,
     keys: Vec<SecretKey>,
-    _pool: AssayPool,
     _node: RealNode,
+}
+
+/// Who serves it.
+enum Served {
+    /// `assay mint`, without its pool, whose files these are.
+    Apart { mint: AssayMint, _pool: AssayPool },
+    /// `assay pool`.
+    InPool(AssayPool),
 }
 
 impl AssayMintOnLedger {
     pub const NAME: &'static str = "assay";
 
-    /// With so many keys that have earned something.
-    pub fn start(keys: usize) -> Self {
+    /// `assay mint`, with so many keys that have earned something.
+    pub fn apart(keys: usize) -> Self {
         let node = RealNode::start();
         let settings =
             PoolSettings { mint: true, mint_apart: true, redeems: true, ..PoolSettings::default() };
         let pool = AssayPool::prepare(Surroundings::default(), &node, &settings);
-        let keys: Vec<SecretKey> = (0..keys).map(|_| SecretKey::generate()).collect();
         let mut ledger = FilledLedger::open(&pool.ledger_path());
-        ledger.credit(&keys.iter().map(|key| (payout_key(key), EARNED)).collect::<Vec<_>>());
-        ledger.mature(EARNED * keys.len() as u64, payout_key(&SecretKey::generate()));
+        let keys = earn(&mut ledger, keys);
         ledger.close();
         let mint = AssayMint::start(&pool.config_path());
-        Self { mint, keys, _pool: pool, _node: node }
+        Self { served: Served::Apart { mint, _pool: pool }, keys, _node: node }
     }
+
+    /// The same in the process of a pool that takes as many shares as anybody sends.
+    pub fn in_pool(keys: usize) -> Self {
+        let node = RealNode::start();
+        let settings = PoolSettings { shares_per_minute: 60_000_000, mint: true, ..PoolSettings::default() };
+        let mut earned = Vec::new();
+        let pool = AssayPool::start_upon(&node, &settings, |ledger| earned = earn(ledger, keys));
+        Self { served: Served::InPool(pool), keys: earned, _node: node }
+    }
+
+    /// The pool that it runs in.
+    pub fn pool(&self) -> &AssayPool {
+        match &self.served {
+            Served::InPool(pool) | Served::Apart { _pool: pool, .. } => pool,
+        }
+    }
+
+    fn root(&self) -> String {
+        match &self.served {
+            Served::Apart { mint, .. } => mint.url(),
+            Served::InPool(pool) => pool.mint_url(),
+        }
+    }
+}
+
+/// New keys earn something in an epoch that matures.
+fn earn(ledger: &mut FilledLedger, keys: usize) -> Vec<SecretKey> {
+    let keys: Vec<SecretKey> = (0..keys).map(|_| SecretKey::generate()).collect();
+    ledger.credit(&keys.iter().map(|key| (payout_key(key), EARNED)).collect::<Vec<_>>());
+    ledger.mature(EARNED * keys.len() as u64, payout_key(&SecretKey::generate()));
+    keys
 }
 
 fn payout_key(key: &SecretKey) -> PayoutKey {
@@ -82,11 +121,14 @@ impl Mint for AssayMintOnLedger {
     }
 
     fn id(&self) -> u32 {
-        self.mint.id()
+        match &self.served {
+            Served::Apart { mint, .. } => mint.id(),
+            Served::InPool(pool) => pool.id(),
+        }
     }
 
     fn url(&self) -> String {
-        format!("{}/e/0", self.mint.url())
+        format!("{}/e/0", self.root())
     }
 
     fn unit(&self) -> CurrencyUnit {
@@ -110,7 +152,7 @@ impl Mint for AssayMintOnLedger {
     /// Of its own sat mint.
     fn invoices(&mut self, count: usize, amount: u64) -> Vec<String> {
         let body = json!({ "unit": "sat", "amount": amount }).to_string();
-        let sat = format!("{}/sat", self.mint.url());
+        let sat = format!("{}/sat", self.root());
         let ask = |client: &Client, _| client.post("/v1/mint/quote/bolt11", &body);
         let (answers, _) = drive(self.id(), &sat, count, HELPERS, ask);
         answers.iter().map(|answer| answer["request"].as_str().expect("an invoice").to_owned()).collect()
@@ -133,15 +175,23 @@ impl CdkMintd {
         let config = work.join("config.toml");
         let text = format!(
             "[info]\nurl = \"http://127.0.0.1:{port}\"\nlisten_host = \"127.0.0.1\"\nlisten_port = {port}\n\
-             mnemonic = \"abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon about\"\n\
+             mnemonic = \"env:MINTD_WORDS\"\n\
              [info.logging]\noutput = \"stderr\"\nconsole_level = \"error\"\n\
              [database]\nengine = \"sqlite\"\n\
              [payment_backend]\nbackend = \"fakewallet\"\n\
              [fake_wallet]\nfee_percent = 0.0\nreserve_fee_min = 0\nmin_delay_time = 0\nmax_delay_time = 0\n"
         );
         std::fs::write(&config, text).expect("the temporary directory can be written");
-        let mut command = Command::new(binaries::cdk_mintd());
-        command.arg("--work-dir").arg(work).arg("--config").arg(&config).env("RUST_LOG", "error");
+        let command = || {
+            let mut command = Command::new(binaries::cdk_mintd());
+            command.arg("--work-dir").arg(work).env("MINTD_WORDS", WORDS);
+            command
+        };
+        let mut init = command();
+        init.args(["config", "init", "--new-mint", "--file"]).arg(&config);
+        let made = run("cdk-mintd config init", &mut init, PATIENCE);
+        assert!(made.status.success(), "{made:?}");
+        let mut command = command();
         let process = Process::spawn_quiet("cdk-mintd", &mut command, &work.join("mintd.log"));
         let mut mint = Self { process, port, _directory: directory };
         let info = format!("http://127.0.0.1:{port}/v1/info");
