@@ -499,10 +499,15 @@ pub struct Miner {
 impl Miner {
     /// Mines on `pool` as `user` over a `channel` of kind `standard` or `extended`.
     pub fn start(pool: &AssayPool, user: &str, channel: &str, threads: u32) -> Miner {
+        let threads = threads.to_string();
+        Miner::start_with(pool, &["--user", user, "--channel", channel, "--threads", &threads])
+    }
+
+    /// Mines on `pool` with other options.
+    pub fn start_with(pool: &AssayPool, options: &[&str]) -> Miner {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let mut command = assay();
-        command.args(["mine", "--json", "--pool", &pool.url(), "--user", user, "--channel", channel]);
-        command.args(["--threads", &threads.to_string()]);
+        command.args(["mine", "--json", "--pool", &pool.url()]).args(options);
         let mut process = Process::spawn("assay mine", &mut command, &directory.path().join("mine.log"));
         let lines = process.lines();
         Miner { process, lines, _directory: directory }

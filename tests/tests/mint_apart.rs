@@ -58,3 +58,27 @@ fn pool_and_mint_go_on_without_each_other() {
     mint.stop();
     pool.stop();
 }
+
+#[test]
+fn a_miner_changes_its_key_with_the_epoch() {
+    let _processor = process::processor();
+    let node = RealNode::start();
+    let settings = PoolSettings { q: 0, mint: true, ..PoolSettings::default() };
+    let pool = AssayPool::start(&node, &settings);
+    let (wallet, device_key) = AssayWallet::init(&pool.mint_url());
+    // An epoch is five million hashes: seconds at this rate.
+    let miner = Miner::start_with(&pool, &["--wallet", wallet.directory(), "--max-hash-rate", "1500000"]);
+    let key_of = |epoch: usize| {
+        let key = wallet.ask(&["key", "--epoch", &epoch.to_string()]);
+        key["payout_key"].as_str().expect("a key").to_owned()
+    };
+    wait_until("three epochs under keys of their own", PATIENCE, || {
+        (0..pool.epochs().len()).filter(|epoch| pool.total_credit(&key_of(*epoch)) > 0).count() > 2
+    });
+    let mined = miner.stop();
+    assert!(number(&mined["connections"]) > 2, "{mined}");
+    let credited: u64 = (0..=pool.epochs().len()).map(|epoch| pool.total_credit(&key_of(epoch))).sum();
+    assert!(credited >= number(&mined["ehash_credited"]), "{credited} and {mined}");
+    assert_eq!(pool.total_credit(&device_key), 0, "the key that never changes is not used");
+    assert_eq!(total(&wallet.ask(&["claim"])), credited);
+}

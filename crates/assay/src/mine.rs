@@ -1,6 +1,9 @@
 //! `assay mine`: a CPU mining device.
 
+mod rotation;
+
 use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -14,6 +17,7 @@ use work::HashRate;
 use crate::amount;
 use crate::output;
 use crate::shutdown::{MAX_SECONDS, Shutdown};
+use rotation::Rotation;
 
 /// How often events are looked for, and the live line is drawn on a terminal.
 const LOOK: Duration = Duration::from_millis(500);
@@ -32,9 +36,15 @@ pub struct Arguments {
     /// The pool, as stratum2+tcp://host:port/<authority key>. Give several in order of preference.
     #[arg(long, value_name = "URL", required = true)]
     pool: Vec<PoolAddress>,
-    /// Who is paid: <payout key>[.worker]. `assay keys payout` makes a key.
-    #[arg(long, value_name = "KEY", env = "ASSAY_USER")]
-    user: String,
+    /// Who is paid: <payout key>[.worker]. `assay wallet key` shows a key, and `assay keys payout` makes one.
+    #[arg(long, value_name = "KEY", env = "ASSAY_USER", required_unless_present = "wallet")]
+    user: Option<String>,
+    /// Mine with the keys of the wallet in this directory, another one for each epoch.
+    #[arg(long, value_name = "DIR", conflicts_with = "user")]
+    wallet: Option<PathBuf>,
+    /// The worker's name, with --wallet.
+    #[arg(long, value_name = "NAME", requires = "wallet")]
+    worker: Option<String>,
     /// standard (the pool builds the coinbase) or extended (the device rolls an extranonce of its own).
     #[arg(long, default_value = "standard")]
     channel: ChannelKind,
@@ -59,8 +69,8 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    fn device_config(self) -> DeviceConfig {
-        let mut config = DeviceConfig::new(self.pool, self.user);
+    fn device_config(&self, user: String) -> DeviceConfig {
+        let mut config = DeviceConfig::new(self.pool.clone(), user);
         config.channel = self.channel;
         if let Some(threads) = self.threads {
             config.threads = threads;
@@ -73,52 +83,87 @@ impl Arguments {
 }
 
 pub fn run(arguments: Arguments) -> Result<ExitCode> {
-    let (json, seconds) = (arguments.json, arguments.seconds);
-    let shutdown = Shutdown::install(seconds)?;
-    let (sender, events) = bounded(EVENT_QUEUE);
-    let handle = Device::start(arguments.device_config(), sender).context("the device cannot be started")?;
-    if json {
-        while !shutdown.wait(PLAIN_LINE) {}
-    } else {
-        show(&handle, &events, &shutdown);
+    let shutdown = Shutdown::install(arguments.seconds)?;
+    let wallet = arguments.wallet.as_ref();
+    let mut rotation =
+        wallet.map(|directory| Rotation::of_wallet(directory, arguments.worker.clone())).transpose()?;
+    let mut all = DeviceStats::default();
+    loop {
+        let user = match &rotation {
+            Some(rotation) => rotation.user()?,
+            None => arguments.user.clone().context("--user is missing")?,
+        };
+        let (sender, events) = bounded(EVENT_QUEUE);
+        let config = arguments.device_config(user);
+        let handle = Device::start(config, sender).context("the device cannot be started")?;
+        let turned = watch(&handle, &events, &shutdown, rotation.as_mut(), arguments.json);
+        // Stopping clears the rate and the target, which belong to the present.
+        let before = handle.stats();
+        let DeviceStats { state_text, hash_rate, .. } = before;
+        let stats = DeviceStats { hash_rate, ..handle.stop() };
+        add(&mut all, &stats);
+        if turned {
+            continue;
+        }
+        output::line(if arguments.json { summary(&all).to_string() } else { totals(&all) });
+        ensure!(all.hashes > 0, "no pool gave any work; the last state was: {state_text}");
+        return Ok(ExitCode::SUCCESS);
     }
-    // Stopping clears the rate and the target, which belong to the present.
-    let before = handle.stats();
-    let stats = DeviceStats { hash_rate: before.hash_rate, ..handle.stop() };
-    if json {
-        output::line(summary(&stats));
-    } else {
-        output::line(totals(&stats));
-    }
-    ensure!(stats.hashes > 0, "no pool gave any work; the last state was: {}", before.state_text);
-    Ok(ExitCode::SUCCESS)
 }
 
-/// Events as they come, and a line that lives below them on a terminal.
-fn show(handle: &DeviceHandle, events: &Receiver<DeviceEvent>, shutdown: &Shutdown) {
-    let live = std::io::stdout().is_terminal();
+/// What devices did one after the other.
+fn add(all: &mut DeviceStats, stats: &DeviceStats) {
+    all.hash_rate = stats.hash_rate;
+    all.hashes += stats.hashes;
+    all.shares_submitted += stats.shares_submitted;
+    all.shares_accepted += stats.shares_accepted;
+    all.shares_rejected += stats.shares_rejected;
+    for (code, count) in &stats.rejected_by_code {
+        *all.rejected_by_code.entry(code.clone()).or_default() += count;
+    }
+    all.shares_outstanding += stats.shares_outstanding;
+    all.shares_unanswered += stats.shares_unanswered;
+    all.credit = all.credit.saturating_add(stats.credit);
+    all.blocks_found += stats.blocks_found;
+    all.connections += stats.connections;
+}
+
+/// Events as they come, and a line that lives below them on a terminal. Ends when it is time to stop, or, true, when the key
+/// changes.
+fn watch(
+    handle: &DeviceHandle,
+    events: &Receiver<DeviceEvent>,
+    shutdown: &Shutdown,
+    mut rotation: Option<&mut Rotation>,
+    quiet: bool,
+) -> bool {
+    let live = !quiet && std::io::stdout().is_terminal();
     let mut next_plain = Instant::now() + PLAIN_LINE;
-    loop {
+    let turned = loop {
         let stop = shutdown.wait(LOOK);
-        for event in events.try_iter().filter(is_news) {
+        for event in events.try_iter().filter(|event| !quiet && is_news(event)) {
             if live {
                 output::raw(CLEAR_LINE);
             }
             output::line(&event);
         }
         if stop {
-            break;
+            break false;
+        }
+        if rotation.as_mut().is_some_and(|rotation| rotation.turns()) {
+            break true;
         }
         if live {
             output::raw(format_args!("{CLEAR_LINE}{}", line(&handle.stats())));
-        } else if Instant::now() >= next_plain {
+        } else if !quiet && Instant::now() >= next_plain {
             output::line(line(&handle.stats()));
             next_plain += PLAIN_LINE;
         }
-    }
+    };
     if live {
         output::raw(CLEAR_LINE);
     }
+    turned
 }
 
 /// Jobs and acknowledgements come by the second and are in the live line's numbers.

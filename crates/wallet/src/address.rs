@@ -62,7 +62,10 @@ impl MintAddress {
     }
 
     /// The newest epoch; `None` before the first is open.
-    pub(crate) async fn newest(&self) -> Result<Option<Epoch>, WalletError> {
+    ///
+    /// # Errors
+    /// When the mint does not answer, or with rubbish.
+    pub async fn newest(&self) -> Result<Option<Epoch>, WalletError> {
         match get::<Keysets>(&format!("{}/v1/keysets", self.0)).await? {
             Answer::Said(list) => {
                 let newest = list.keysets.iter().filter_map(|keyset| epoch_of_unit(&keyset.unit)).max();
