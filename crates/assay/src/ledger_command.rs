@@ -5,10 +5,12 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Subcommand};
-use ledger::{Epoch, EpochState, Event, Ledger, Params};
+use ledger::{Epoch, EpochState, Event, Ledger, Msats, Params};
+use mint::EpochUnit;
 
 use crate::amount;
 use crate::config::PoolFile;
+use crate::mint_service;
 use crate::output;
 
 #[derive(Args)]
@@ -24,6 +26,9 @@ enum Command {
     /// Settle a pool that has stopped for good: its closed epochs redeem as they are, without the blocks that will not come.
     /// Cannot be undone.
     Freeze(Freeze),
+    /// End epochs that could be redeemed for long enough: what nobody redeemed of their pots goes to later epochs. Cannot be
+    /// undone.
+    Retire(Retire),
 }
 
 #[derive(Args)]
@@ -49,10 +54,24 @@ struct Freeze {
     for_good: bool,
 }
 
+#[derive(Args)]
+struct Retire {
+    /// The pool's configuration. Neither the pool nor its mint may run meanwhile.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// All redeemable epochs before this one end.
+    #[arg(long, value_name = "EPOCH")]
+    before: u32,
+    /// Confirm that their eHash is worth nothing from now on.
+    #[arg(long, required = true)]
+    for_good: bool,
+}
+
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     match &arguments.command {
         Command::Verify(arguments) => verify(arguments),
         Command::Freeze(arguments) => freeze(arguments),
+        Command::Retire(arguments) => retire(arguments),
     }
 }
 
@@ -76,16 +95,28 @@ fn freeze(arguments: &Freeze) -> Result<ExitCode> {
     ensure!(arguments.for_good, "freezing cannot be undone: confirm with --for-good");
     let resolved = PoolFile::load(&arguments.config)?.resolve()?;
     let lines = freeze_all(&resolved.ledger_path, resolved.epochs)?;
-    let all = lines.iter().all(Result::is_ok);
-    for line in &lines {
+    Ok(tell(&lines, "no closed epoch waits for blocks"))
+}
+
+fn retire(arguments: &Retire) -> Result<ExitCode> {
+    ensure!(arguments.for_good, "retiring cannot be undone: confirm with --for-good");
+    let resolved = PoolFile::load(&arguments.config)?.resolve()?;
+    let data_dir = &resolved.file.data_dir;
+    let lines = retire_all(data_dir, &resolved.ledger_path, resolved.epochs, Epoch(arguments.before))?;
+    Ok(tell(&lines, "no redeemable epoch is before that one"))
+}
+
+/// A line for each epoch.
+fn tell(lines: &[Result<String, String>], none: &str) -> ExitCode {
+    for line in lines {
         match line {
             Ok(line) | Err(line) => output::line(line),
         }
     }
     if lines.is_empty() {
-        output::line("no closed epoch waits for blocks");
+        output::line(none);
     }
-    Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    if lines.iter().all(Result::is_ok) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Freezes each closed epoch that still collects or waits: a line for each, an error for one that cannot be yet.
@@ -108,9 +139,54 @@ fn freeze_all(path: &Path, epochs: Params) -> Result<Vec<Result<String, String>>
     Ok(lines)
 }
 
+/// Retires each redeemable epoch before one: a line for each, an error for one whose redemptions are under way.
+fn retire_all(
+    data_dir: &Path,
+    path: &Path,
+    epochs: Params,
+    before: Epoch,
+) -> Result<Vec<Result<String, String>>> {
+    ensure!(path.exists(), "there is no ledger {}: compare data_dir", path.display());
+    let _no_mint_runs = mint_service::lock(data_dir)?;
+    let redemptions = mint_service::redemptions(data_dir)?;
+    let (books, handle) = Ledger::open(path, epochs)
+        .with_context(|| format!("the ledger {} cannot be opened", path.display()))?;
+    let mut lines = Vec::new();
+    for info in handle.reader()?.epochs(Epoch::ZERO, before.get())? {
+        let epoch = info.epoch;
+        if epoch >= before || !matches!(info.state, EpochState::Redeemable | EpochState::Frozen) {
+            continue;
+        }
+        let redeemed = redemptions.as_ref().map(|book| book.redeemed(EpochUnit(epoch))).transpose()?;
+        let redeemed = redeemed.unwrap_or_default();
+        if redeemed.under_way > 0 {
+            lines.push(Err(format!(
+                "epoch {epoch}: redemptions are under way; let the mint run until they are paid"
+            )));
+            continue;
+        }
+        let paid = Msats::new((redeemed.sats + redeemed.fees).to_sat() * 1000);
+        let swept =
+            info.pot.checked_sub(paid).context("more was redeemed than the pot had: verify the ledger")?;
+        lines.push(match handle.apply(Event::EpochRetired { epoch, swept }) {
+            Ok(_) => Ok(format!(
+                "epoch {epoch}: retired; {} were redeemed, {} go to later epochs",
+                amount::sats(paid),
+                amount::sats(swept)
+            )),
+            Err(error) => Err(error.to_string()),
+        });
+    }
+    drop(handle);
+    books.close()?;
+    Ok(lines)
+}
+
 #[cfg(test)]
 mod tests {
+    use bitcoin::Amount;
     use ledger::{Batch, BlockHash, ChainBlock, Msats, Source};
+    use mint::redemption::{Rate, Redemption, RedemptionBook, Way};
     use work::{Ehash, PayoutKey};
 
     use super::*;
@@ -149,5 +225,55 @@ mod tests {
         assert!(frozen.iter().all(|line| line.as_ref().unwrap().contains("pot 4 sat")), "{frozen:?}");
         assert!(freeze_all(&path, params).unwrap().is_empty());
         assert!(freeze_all(&dir.path().join("elsewhere.db"), params).is_err());
+    }
+
+    /// What was redeemed stays, and the rest goes on.
+    #[test]
+    fn retired_epochs_give_what_nobody_redeemed_to_later_ones() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ledger.db");
+        let params = Params { q: 16, window: 1, fee_ppm: 0, maturity: 1 };
+        let key: PayoutKey =
+            "79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798".parse().unwrap();
+        let (books, handle) = Ledger::open(&path, params).unwrap();
+        let credit = |sequence| {
+            let credits = vec![(key, Ehash::new(1 << 34))];
+            handle
+                .apply(Event::Credits(Batch { source: Source { front: 0, shard: 0 }, sequence, credits }))
+                .unwrap();
+        };
+        credit(1);
+        let reward = Msats::new(1_000_000);
+        let block = ChainBlock { hash: BlockHash::from_bytes([7; 32]), height: 10, reward };
+        handle.apply(Event::BlockConnected(block)).unwrap();
+        credit(2);
+        handle.apply(Event::Tip { height: 11 }).unwrap();
+        drop(handle);
+        books.close().unwrap();
+
+        let book = RedemptionBook::open(&dir.path().join("redemptions.db")).unwrap();
+        let redemption = Redemption {
+            quote: "a".into(),
+            unit: EpochUnit(Epoch(0)).to_cashu(),
+            way: Way::Ecash,
+            target: "00ff".into(),
+            amount: 1 << 32,
+            reserve: 0,
+            sats: Amount::from_sat(250),
+            fee: Amount::ZERO,
+        };
+        book.begin(&redemption, Rate::Epoch { pot: reward, size: Ehash::new(1 << 34) }).unwrap();
+        let waits = retire_all(dir.path(), &path, params, Epoch(1)).unwrap();
+        assert!(waits[0].as_ref().unwrap_err().contains("under way"), "{waits:?}");
+        book.settle("a", 1 << 32, Amount::ZERO).unwrap();
+
+        let lock = mint_service::lock(dir.path()).unwrap();
+        let busy = retire_all(dir.path(), &path, params, Epoch(1)).unwrap_err().to_string();
+        assert!(busy.contains("stop it first"), "{busy}");
+        drop(lock);
+        let retired = retire_all(dir.path(), &path, params, Epoch(5)).unwrap();
+        let line = retired[0].as_ref().unwrap();
+        assert!(retired.len() == 1 && line.contains("250 sat were redeemed, 750 sat go"), "{retired:?}");
+        assert!(retire_all(dir.path(), &path, params, Epoch(5)).unwrap().is_empty());
     }
 }

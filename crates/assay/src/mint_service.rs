@@ -1,15 +1,16 @@
 //! The mint as it is served: on threads of its own, reading the ledger beside its writer, in the pool's process or another.
 //! Whatever becomes of it, mining goes on.
 
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use hex::{DisplayHex, FromHex};
+use mint::redemption::RedemptionBook;
 use mint::{Database, EhashMint, LedgerBooks, MintConfig, MintSeed, Postgres, RedemptionConfig};
 use onchain::OnchainWallet;
 use rand::RngCore;
@@ -29,6 +30,8 @@ const BOOK_FILE: &str = "redemptions.db";
 /// Left behind by the first start of the mint, and of redemptions: from then on their databases are missed when they are gone.
 const RAN_FILE: &str = "mint.ran";
 const REDEEMED_FILE: &str = "redemptions.ran";
+/// Held by whoever runs the mint of a data directory, or changes what it relies on.
+const LOCK_FILE: &str = "mint.lock";
 /// Names in a PostgreSQL database.
 const SCHEMA: &str = "assay_mint";
 const SAT_SCHEMA: &str = "assay_sat";
@@ -63,6 +66,7 @@ pub struct MintServer {
     address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
+    _lock: File,
 }
 
 impl MintServer {
@@ -74,6 +78,7 @@ impl MintServer {
         ledger: &Path,
         redemption: Option<Redemption>,
     ) -> Result<Self> {
+        let lock = lock(data_dir)?;
         let (ran, redeemed) = (data_dir.join(RAN_FILE), data_dir.join(REDEEMED_FILE));
         let seed = seed(data_dir, ran.exists())?;
         let books = Arc::new(LedgerBooks::open(ledger)?);
@@ -119,7 +124,7 @@ impl MintServer {
         let thread = std::thread::Builder::new().name("mint-main".to_owned()).spawn(move || {
             runtime.block_on(serve(&mint, listener, stopped));
         })?;
-        Ok(Self { address, stop: Some(stop), thread: Some(thread) })
+        Ok(Self { address, stop: Some(stop), thread: Some(thread), _lock: lock })
     }
 
     pub fn local_addr(&self) -> SocketAddr {
@@ -156,6 +161,35 @@ async fn serve(mint: &EhashMint, listener: TcpListener, stopped: oneshot::Receiv
     }
 }
 
+/// Takes the place of the mint of a data directory. Two at a time would open every epoch twice.
+pub fn lock(data_dir: &Path) -> Result<File> {
+    let path = data_dir.join(LOCK_FILE);
+    let file = File::create(&path).with_context(|| format!("{} cannot be written", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            bail!("the mint of {} runs already; stop it first", data_dir.display())
+        }
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("{} cannot be locked", path.display()))
+        }
+    }
+}
+
+/// The book of redemptions, if anything was ever redeemed here.
+pub fn redemptions(data_dir: &Path) -> Result<Option<RedemptionBook>> {
+    let path = data_dir.join(BOOK_FILE);
+    if path.exists() {
+        return Ok(Some(RedemptionBook::open(&path)?));
+    }
+    ensure!(
+        !data_dir.join(REDEEMED_FILE).exists(),
+        "{} is missing, although eHash was redeemed here: restore it from a backup",
+        path.display()
+    );
+    Ok(None)
+}
+
 /// Where a mint keeps its tokens.
 fn database(section: &MintSection, data_dir: &Path, file: &str, schema: &'static str) -> Database {
     match &section.postgres {
@@ -169,7 +203,7 @@ fn remember(path: &Path) -> Result<()> {
     if path.exists() {
         return Ok(());
     }
-    fs::File::create(path)
+    File::create(path)
         .and_then(|file| file.sync_all())
         .with_context(|| format!("{} cannot be written", path.display()))
 }
