@@ -87,10 +87,10 @@ impl Front {
                 "eHash comes of mining alone: use method `{METHOD}`, not `{method}`"
             ))),
             (&Method::GET, ["v1", "mint", "quote", method, id]) if *method == METHOD => {
-                if let Ok(id) = id.parse() {
-                    if let Some(quote) = self.quotes.bring_up(&id).await? {
-                        return self.tell(quote);
-                    }
+                if let Ok(id) = id.parse()
+                    && let Some(quote) = self.quotes.bring_up(&id).await?
+                {
+                    return self.tell(quote);
                 }
                 Ok(next.run(Request::from_parts(parts, body)).await)
             }

@@ -28,7 +28,8 @@ pub fn measure(rounds: usize) -> String {
         "{SHARES} shares a second of {DEVICES} devices; the mint idle, then swapping tokens of ten proofs for {CLIENTS} clients.\n\n\
          | round | mint | swaps /s | acknowledged, p50 | p99 |\n|---|---|---|---|---|\n"
     );
-    let client = Client::new(&mint.url());
+    let (id, url) = (mint.id(), mint.url());
+    let client = Client::new(&url);
     let keyset = tokens::keyset(&client, &mint.unit());
     let (proofs, amount) = PROOFS[1];
     let quotes = mint.quotes(TOKENS, amount * proofs as u64);
@@ -56,7 +57,7 @@ pub fn measure(rounds: usize) -> String {
                         .map(|(inputs, outputs)| swap_body(inputs, outputs))
                         .collect();
                     let swap = |client: &Client, number: usize| client.post("/v1/swap", &bodies[number]);
-                    let (answers, figures) = drive(mint.id(), &mint.url(), TOKENS, CLIENTS, swap);
+                    let (answers, figures) = drive(id, &url, TOKENS, CLIENTS, swap);
                     rates.push(figures.rate);
                     let signed = outputs.into_iter().zip(&answers);
                     held = signed.map(|(outputs, answer)| outputs.proofs(answer, &keyset)).collect();

@@ -27,17 +27,22 @@ pub fn run(root: &Path, words: &[&str]) -> Result<ExitCode> {
         [("cdk-mintd", &peers.cdk_mintd, "--version"), ("node", &peers.bitcoin_node, "-version")];
     let facts = machine::facts(root, machine::Ours { path: &assay, built_here }, &measured);
     say("measuring claims, swaps and melts");
-    let mut command = Command::new(load);
-    command.env("ASSAY_BIN", &assay).env("ASSAY_CDK_MINTD", &peers.cdk_mintd);
-    // On a disk, as mints' databases are.
-    command.env("ASSAY_BITCOIN_NODE", &peers.bitcoin_node).env("TMPDIR", &peers.scratch);
-    if quick {
-        command.args(QUICK);
-    }
-    let table = output(&mut command, "its log is above")?;
+    let measure = |options: &[&str]| {
+        let mut command = Command::new(&load);
+        command.env("ASSAY_BIN", &assay).env("ASSAY_CDK_MINTD", &peers.cdk_mintd);
+        // On a disk, as mints' databases are.
+        command.env("ASSAY_BITCOIN_NODE", &peers.bitcoin_node).env("TMPDIR", &peers.scratch);
+        command.args(options).args(if quick { &QUICK[..] } else { &[] });
+        output(&mut command, "its log is above")
+    };
+    let table = measure(&[])?;
+    say("measuring what miners notice of it");
+    let miners = measure(&["--miners"])?;
     let facts: String = facts.iter().map(|(name, fact)| format!("- {name}: {fact}\n")).collect();
     let shown = ["cargo xtask bench mint"].iter().chain(words).copied().collect::<Vec<_>>().join(" ");
-    let text = format!("# Our mint beside cdk-mintd\n\n`{shown}`\n\n{facts}\n{table}");
+    let text = format!(
+        "# Our mint beside cdk-mintd\n\n`{shown}`\n\n{facts}\n{table}\n## What miners notice\n\n{miners}"
+    );
     println!("\n{text}");
     let directory = if quick { target_dir()?.join("bench") } else { root.join("benches/results") };
     let path = directory.join(format!("{}-mint.md", machine::day()));
