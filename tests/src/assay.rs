@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use ledger::Params;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -43,6 +44,16 @@ pub struct PoolSettings {
     /// Whether that redeems: then the rewards go to its wallet.
     pub redeems: bool,
 }
+
+impl PoolSettings {
+    /// The parameters of the ledger's epochs.
+    pub fn epochs(&self) -> Params {
+        Params { q: self.q, window: self.window, fee_ppm: FEE_PPM, maturity: self.maturity }
+    }
+}
+
+/// What of a block's reward the pools of the tests keep, in millionths.
+const FEE_PPM: u32 = 10_000;
 
 impl Default for PoolSettings {
     fn default() -> PoolSettings {
@@ -125,7 +136,12 @@ impl AssayPool {
         fill: impl FnOnce(&mut FilledLedger),
     ) -> AssayPool {
         let mut pool = AssayPool::prepare(Surroundings::default(), node, settings);
-        let mut ledger = FilledLedger::open(&pool.ledger_path());
+        // A ledger without the pool's key would be one that has lost it.
+        let data_dir = pool.data_dir();
+        let data_dir = data_dir.to_str().expect("a path of letters");
+        let made = run_assay(&["keys", "authority", "--data-dir", data_dir], PATIENCE);
+        assert!(made.status.success(), "{made:?}");
+        let mut ledger = FilledLedger::open(&pool.ledger_path(), settings.epochs());
         fill(&mut ledger);
         ledger.close();
         pool.launch();
@@ -452,7 +468,7 @@ pub fn config_file(directory: &Path, node: &RealNode, settings: &PoolSettings) -
         "[pool]\nlisten = \"127.0.0.1:0\"\n{payout}tag = \"{TAG}\"\n\
          shares_per_minute = {shares_per_minute}\nmin_share_hashes = {min_share_hashes}\nshards = {shards}\n\
          [limits]\nfirst_channel_seconds = {first_channel_seconds}\n\
-         [epochs]\nq = {q}\nwindow = {window}\nfee_ppm = 10000\nmaturity = {maturity}\n\
+         [epochs]\nq = {q}\nwindow = {window}\nfee_ppm = {FEE_PPM}\nmaturity = {maturity}\n\
          [node]\nurl = \"{}\"\ncookie_file = \"{}\"\nnetwork = \"signet\"\n\
          [http]\nlisten = \"127.0.0.1:0\"\n",
         node.url(),

@@ -5,11 +5,11 @@ use std::path::Path;
 use ledger::{Batch, BlockHash, ChainBlock, Event, Ledger, LedgerHandle, Msats, Params, Source};
 use work::{Ehash, PayoutKey};
 
-/// All eHash of each epoch: few enough that a satoshi for each is no more than there is.
+/// All eHash of each epoch of [`PARAMS`]: few enough that a satoshi for each is no more than there is.
 pub const EPOCH: u64 = 1 << 34;
 
 /// A block is final when it is found; each pays the epoch that closed last.
-const PARAMS: Params = Params { q: 16, window: 1, fee_ppm: 0, maturity: 1 };
+pub const PARAMS: Params = Params { q: 16, window: 1, fee_ppm: 0, maturity: 1 };
 
 /// A ledger that is being filled.
 pub struct FilledLedger {
@@ -20,10 +20,10 @@ pub struct FilledLedger {
 
 impl FilledLedger {
     /// Opens the ledger at `path`, or begins one there.
-    pub fn open(path: &Path) -> FilledLedger {
+    pub fn open(path: &Path, params: Params) -> FilledLedger {
         let directory = path.parent().expect("a file in a directory");
         std::fs::create_dir_all(directory).expect("the temporary directory can be written");
-        let (books, handle) = Ledger::open(path, PARAMS).expect("a ledger");
+        let (books, handle) = Ledger::open(path, params).expect("a ledger");
         FilledLedger { books, handle, height: 0 }
     }
 
@@ -35,7 +35,7 @@ impl FilledLedger {
         self.apply(Event::Credits(Batch { source, sequence: sequence + 1, credits }));
     }
 
-    /// `somebody` closes the open epoch, and the next; a block between them pays the first a satoshi for each eHash, and is final.
+    /// In a ledger with [`PARAMS`], `somebody` closes the open epoch, and the next; a block between them pays the first a satoshi for each eHash, and is final.
     pub fn mature(&mut self, credited: u64, somebody: PayoutKey) {
         self.credit(&[(somebody, EPOCH - credited)]);
         self.height += 10;

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use assay_system_tests::assay::{AssayPool, PoolSettings, Surroundings};
 use assay_system_tests::assay_mint::AssayMint;
-use assay_system_tests::filled_ledger::{EPOCH, FilledLedger};
+use assay_system_tests::filled_ledger::{EPOCH, FilledLedger, PARAMS};
 use assay_system_tests::http;
 use assay_system_tests::plug::Plug;
 use assay_system_tests::real_node::RealNode;
@@ -46,7 +46,7 @@ impl Bench {
         let settings =
             PoolSettings { mint: true, mint_apart: true, redeems: mature, ..PoolSettings::default() };
         let pool = AssayPool::prepare(Surroundings::default(), &node, &settings);
-        let mut ledger = FilledLedger::open(&pool.ledger_path());
+        let mut ledger = FilledLedger::open(&pool.ledger_path(), PARAMS);
         ledger.credit(&[(Holder::new(1).key, EARNED)]);
         if mature {
             ledger.mature(EARNED, Holder::new(99).key);
@@ -138,7 +138,7 @@ async fn restored(wallet: Wallet) -> u64 {
 fn epochs_are_opened_once() {
     let mut bench = Bench::new(false);
     // Two more epochs, which the next start of the mint opens.
-    let ledger = FilledLedger::open(&bench.pool.ledger_path());
+    let ledger = FilledLedger::open(&bench.pool.ledger_path(), PARAMS);
     ledger.credit(&[(Holder::new(1).key, 2 * EPOCH)]);
     ledger.close();
     bench.keep();

@@ -6,7 +6,6 @@ use cdk::nuts::{PublicKey, SecretKey};
 use serde_json::{Value, json};
 
 use assay_system_tests::assay::{AssayPool, Miner, PoolSettings};
-use assay_system_tests::filled_ledger::EPOCH;
 use assay_system_tests::http::Answer;
 use assay_system_tests::real_node::RealNode;
 use assay_system_tests::waiting::wait_until;
@@ -29,7 +28,8 @@ fn start() -> (RealNode, AssayPool) {
         ..PoolSettings::default()
     };
     let somebody = Holder::new(99).key;
-    let pool = AssayPool::start_upon(&node, &settings, |ledger| ledger.credit(&[(somebody, EPOCHS * EPOCH)]));
+    let earned = EPOCHS * settings.epochs().epoch_size().get();
+    let pool = AssayPool::start_upon(&node, &settings, |ledger| ledger.credit(&[(somebody, earned)]));
     (node, pool)
 }
 

@@ -16,6 +16,7 @@ use cdk::nuts::Proofs;
 use drive::{Client, Figures, drive};
 use mints::{AssayMintOnLedger, CdkMintd, Mint};
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use tokens::{Outputs, melt_body, swap_body};
 
 /// Clients that ask at one time, each waiting for its answer.
@@ -62,6 +63,7 @@ fn main() {
         return;
     }
     let mut results = Results::new();
+    let mut failures = Vec::new();
     for round in 1..=rounds {
         for name in [AssayMintOnLedger::NAME, CdkMintd::NAME] {
             if only.as_ref().is_some_and(|only| only != name) {
@@ -74,15 +76,20 @@ fn main() {
                 }
                 _ => Box::new(CdkMintd::start()),
             };
-            measure(mint.as_mut(), operations, &mut results);
+            // A mint that answers no more ends its round, and not the measurement.
+            let measured = AssertUnwindSafe(|| measure(mint.as_mut(), operations, &mut results));
+            if catch_unwind(measured).is_err() {
+                failures.push(format!("{name} stopped answering in round {round}"));
+            }
         }
     }
     println!("{}", table::render(&results, operations, rounds));
+    failures.iter().for_each(|failure| println!("{failure}; its log is above the table.\n"));
 }
 
 fn arguments() -> Arguments {
     let mut words = std::env::args().skip(1);
-    let mut arguments = Arguments { operations: 400, rounds: 3, only: None, miners: false };
+    let mut arguments = Arguments { operations: 200, rounds: 3, only: None, miners: false };
     while let Some(word) = words.next() {
         let mut value = || words.next().unwrap_or_else(|| panic!("{word} needs a value"));
         match word.as_str() {

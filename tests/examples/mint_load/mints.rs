@@ -4,7 +4,7 @@ use crate::drive::{Client, drive};
 use assay_system_tests::assay::{AssayPool, PoolSettings, Surroundings};
 use assay_system_tests::assay_mint::AssayMint;
 use assay_system_tests::binaries;
-use assay_system_tests::filled_ledger::FilledLedger;
+use assay_system_tests::filled_ledger::{FilledLedger, PARAMS};
 use assay_system_tests::process::{Process, free_port, run};
 use assay_system_tests::real_node::RealNode;
 use assay_system_tests::waiting::wait_until;
@@ -23,6 +23,8 @@ const HELPERS: usize = 4;
 /// The words of a mint that nobody trusts.
 const WORDS: &str =
     "abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon about";
+/// What the fake backend spends on each payment, in satoshi.
+const FAKE_FEE: u64 = 1;
 /// What each key has earned: more than is claimed.
 const EARNED: u64 = 80;
 
@@ -44,7 +46,7 @@ pub trait Mint {
     fn method(&self) -> &'static str;
     /// New quotes that are paid.
     fn quotes(&mut self, count: usize, amount: u64) -> Vec<Quote>;
-    /// Invoices that its tokens can pay.
+    /// Invoices that so much of its tokens can pay, fees included.
     fn invoices(&mut self, count: usize, amount: u64) -> Vec<String>;
 }
 
@@ -72,8 +74,9 @@ impl AssayMintOnLedger {
         let settings =
             PoolSettings { mint: true, mint_apart: true, redeems: true, ..PoolSettings::default() };
         let pool = AssayPool::prepare(Surroundings::default(), &node, &settings);
-        let mut ledger = FilledLedger::open(&pool.ledger_path());
+        let mut ledger = FilledLedger::open(&pool.ledger_path(), PARAMS);
         let keys = earn(&mut ledger, keys);
+        ledger.mature(EARNED * keys.len() as u64, payout_key(&SecretKey::generate()));
         ledger.close();
         let mint = AssayMint::start(&pool.config_path());
         Self { served: Served::Apart { mint, _pool: pool }, keys, _node: node }
@@ -103,11 +106,10 @@ impl AssayMintOnLedger {
     }
 }
 
-/// New keys earn something in an epoch that matures.
+/// New keys earn something in the open epoch.
 fn earn(ledger: &mut FilledLedger, keys: usize) -> Vec<SecretKey> {
     let keys: Vec<SecretKey> = (0..keys).map(|_| SecretKey::generate()).collect();
     ledger.credit(&keys.iter().map(|key| (payout_key(key), EARNED)).collect::<Vec<_>>());
-    ledger.mature(EARNED * keys.len() as u64, payout_key(&SecretKey::generate()));
     keys
 }
 
@@ -179,7 +181,7 @@ impl CdkMintd {
              [info.logging]\noutput = \"stderr\"\nconsole_level = \"error\"\n\
              [database]\nengine = \"sqlite\"\n\
              [payment_backend]\nbackend = \"fakewallet\"\n\
-             [fake_wallet]\nfee_percent = 0.0\nreserve_fee_min = 0\nmin_delay_time = 0\nmax_delay_time = 0\n"
+             [fake_wallet]\nfee_percent = 0.0\nreserve_fee_min = {FAKE_FEE}\nmin_delay_time = 0\nmax_delay_time = 0\n"
         );
         std::fs::write(&config, text).expect("the temporary directory can be written");
         let command = || {
@@ -251,7 +253,7 @@ impl Mint for CdkMintd {
                     &[&now.as_nanos().to_le_bytes()[..], &number.to_le_bytes()].concat(),
                 ))
                 .payment_secret(PaymentSecret([42; 32]))
-                .amount_milli_satoshis(amount * 1000)
+                .amount_milli_satoshis((amount - FAKE_FEE) * 1000)
                 .duration_since_epoch(now)
                 .min_final_cltv_expiry_delta(144)
                 .build_signed(|hash| bitcoin::secp256k1::SECP256K1.sign_ecdsa_recoverable(hash, &key));

@@ -36,6 +36,7 @@ pub fn run(root: &Path, words: &[&str]) -> Result<ExitCode> {
         output(&mut command, "its log is above")
     };
     let table = measure(&[])?;
+    println!("{table}");
     say("measuring what miners notice of it");
     let miners = measure(&["--miners"])?;
     let facts: String = facts.iter().map(|(name, fact)| format!("- {name}: {fact}\n")).collect();
