@@ -4,8 +4,9 @@ use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
-/// What servers log unless told otherwise. CDK tells of every quote with its key; that is for nobody but its owner.
-pub const OF_SERVERS: &str = "info,cdk=warn";
+/// What servers log unless told otherwise. CDK tells of every quote with its key, which is for nobody but its owner, and prints every
+/// statement that takes a while.
+pub const OF_SERVERS: &str = "info,cdk=warn,cdk_sql_common=error,tokio_postgres=warn";
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
