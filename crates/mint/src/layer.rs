@@ -107,8 +107,7 @@ impl Front {
             (&Method::POST, ["v1", "mint", method, "batch"]) if *method == METHOD => {
                 let body = read(body).await?;
                 self.bring_up_all(&body).await?;
-                let _permit = self.permit().await?;
-                Ok(next.run(Request::from_parts(parts, Body::from(body))).await)
+                self.change(parts, body.into(), next).await
             }
             (&Method::POST, ["v1", "mint", method]) if *method == METHOD => {
                 let body = read(body).await?;
@@ -116,25 +115,22 @@ impl Front {
                 if let Ok(claim) = serde_json::from_slice::<Claim>(&body) {
                     self.quotes.bring_up_for_claim(&claim.quote).await?;
                 }
-                let _permit = self.permit().await?;
-                Ok(next.run(Request::from_parts(parts, Body::from(body))).await)
+                self.change(parts, body.into(), next).await
             }
             (&Method::POST, ["v1", "melt", "quote", method]) => {
                 let body = read(body).await?;
                 gate::melt_quote(self.redeemer.as_deref(), method, &body).await?;
-                let _permit = self.permit().await?;
-                Ok(next.run(Request::from_parts(parts, Body::from(body))).await)
+                self.change(parts, body.into(), next).await
             }
-            (&Method::POST, _) => {
-                let _permit = self.permit().await?;
-                Ok(next.run(Request::from_parts(parts, body)).await)
-            }
+            (&Method::POST, _) => self.change(parts, body, next).await,
             _ => Ok(next.run(Request::from_parts(parts, body)).await),
         }
     }
 
-    async fn permit(&self) -> Result<tokio::sync::SemaphorePermit<'_>, RefusalAnswer> {
-        self.permits.acquire().await.map_err(|_| RefusalAnswer::stopping())
+    /// Has CDK do what changes its database.
+    async fn change(&self, parts: Parts, body: Body, next: Next) -> Result<Response, RefusalAnswer> {
+        let _permit = self.permits.acquire().await.map_err(|_| RefusalAnswer::stopping())?;
+        Ok(next.run(Request::from_parts(parts, body)).await)
     }
 
     /// Gets a key's quote, or creates it.

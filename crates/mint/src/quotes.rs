@@ -140,13 +140,15 @@ impl Quotes {
     /// # Errors
     /// As [`Quotes::of`].
     pub async fn bring_up(&self, id: &QuoteId) -> Result<Option<MintQuote>, QuoteError> {
-        let Some(quote) = self.mint.localstore().get_mint_quote(id).await? else { return Ok(None) };
-        let (Some(owner), Some(pubkey)) = (Owner::parse(&quote.request), quote.pubkey) else {
-            return Ok(None);
-        };
+        let Some((mut quote, owner, pubkey)) = self.known(id).await? else { return Ok(None) };
         let credited = self.credited(owner).await?;
         let shown = self.shown(id).await?.unwrap_or(pubkey);
-        Ok(Some(self.paid(owner, shown, credited).await?))
+        // Wallets look often, and mostly there is nothing new: then nothing is written.
+        if quote.amount_paid().value() == credited.get() {
+            quote.pubkey = Some(shown);
+            return Ok(Some(quote));
+        }
+        Ok(Some(self.pay(owner, shown, credited).await?))
     }
 
     /// The same for a claim, which does not ask how the quote shows its key.
@@ -154,16 +156,20 @@ impl Quotes {
     /// # Errors
     /// As [`Quotes::of`].
     pub(crate) async fn bring_up_for_claim(&self, id: &QuoteId) -> Result<(), QuoteError> {
-        let Some(quote) = self.mint.localstore().get_mint_quote(id).await? else { return Ok(()) };
-        let (Some(owner), Some(pubkey)) = (Owner::parse(&quote.request), quote.pubkey) else {
-            return Ok(());
-        };
+        let Some((quote, owner, pubkey)) = self.known(id).await? else { return Ok(()) };
         let credited = self.credited(owner).await?;
         if quote.amount_paid().value() != credited.get() {
             let shown = self.shown(id).await?.unwrap_or(pubkey);
-            self.paid(owner, shown, credited).await?;
+            self.pay(owner, shown, credited).await?;
         }
         Ok(())
+    }
+
+    /// A quote of ours, whose it is, and the form of its key that is stored with it.
+    async fn known(&self, id: &QuoteId) -> Result<Option<(MintQuote, Owner, PublicKey)>, QuoteError> {
+        let Some(quote) = self.mint.localstore().get_mint_quote(id).await? else { return Ok(None) };
+        let owner = Owner::parse(&quote.request).zip(quote.pubkey);
+        Ok(owner.map(|(owner, pubkey)| (quote, owner, pubkey)))
     }
 
     /// The form of the key that was asked for last, if it is not the one that is stored with the quote.
@@ -181,18 +187,24 @@ impl Quotes {
         self.ask(move |books| books.credit(unit.0, &key)).await
     }
 
+    /// A key's quote with all that was credited paid, showing the key in this form.
     async fn paid(&self, owner: Owner, pubkey: PublicKey, credited: Ehash) -> Result<MintQuote, QuoteError> {
-        let Owner { unit, key } = owner;
-        let id = self.seed.quote_id(unit, &key);
-        let database = self.mint.localstore();
-        // Wallets look often, and mostly there is nothing new: then nothing is written.
-        if let Some(mut quote) = database.get_mint_quote(&id).await?
+        let id = self.seed.quote_id(owner.unit, &owner.key);
+        if let Some(mut quote) = self.mint.localstore().get_mint_quote(&id).await?
             && quote.amount_paid().value() == credited.get()
             && self.shown(&id).await?.or(quote.pubkey) == Some(pubkey)
         {
             quote.pubkey = Some(pubkey);
             return Ok(quote);
         }
+        self.pay(owner, pubkey, credited).await
+    }
+
+    /// Makes the quote if there is none, and pays it what is missing.
+    async fn pay(&self, owner: Owner, pubkey: PublicKey, credited: Ehash) -> Result<MintQuote, QuoteError> {
+        let Owner { unit, key } = owner;
+        let id = self.seed.quote_id(unit, &key);
+        let database = self.mint.localstore();
         let _permit = self.permits.acquire().await.map_err(|_| QuoteError::Stopping)?;
         let mut transaction = database.begin_transaction().await?;
         let found = transaction.get_mint_quotes_by_ids(std::slice::from_ref(&id)).await?;

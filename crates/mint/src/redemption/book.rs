@@ -206,9 +206,9 @@ impl RedemptionBook {
             if *way == Way::Ecash && is_paid_for(db, target)? {
                 return Err(conflict("another redemption pays its invoice"));
             }
+            let mut sums = sums(db, "unit = ?1", &unit.to_string())?;
             if let Rate::Epoch { pot, .. } = rate {
-                let before = sums(db, "unit = ?1", &unit.to_string())?;
-                let taken = before.sats + before.fees + before.under_way_sats;
+                let taken = sums.sats + sums.fees + sums.under_way_sats;
                 let left = Amount::from_sat(pot.get() / 1000).checked_sub(taken).unwrap_or(Amount::ZERO);
                 let asked = *sats + *fee;
                 if asked > left {
@@ -229,7 +229,6 @@ impl RedemptionBook {
                     signed(fee.to_sat())?
                 ],
             )?;
-            let mut sums = sums(db, "unit = ?1", &unit.to_string())?;
             sums.under_way += amount + reserve;
             sums.under_way_sats += *sats + *fee;
             write_sums(db, unit, &sums)?;
