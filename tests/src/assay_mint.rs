@@ -12,7 +12,6 @@ pub struct AssayMint {
     process: Option<Process>,
     lines: Option<Lines>,
     config: PathBuf,
-    environment: Vec<(String, String)>,
     said: Vec<String>,
     address: String,
 }
@@ -24,11 +23,10 @@ impl AssayMint {
             process: None,
             lines: None,
             config: config.to_owned(),
-            environment: Vec::new(),
             said: Vec::new(),
             address: String::new(),
         };
-        mint.launch();
+        mint.launch(&[]);
         mint
     }
 
@@ -44,15 +42,13 @@ impl AssayMint {
     /// # Panics
     /// When it runs already.
     pub fn restart_with(&mut self, environment: &[(String, String)]) {
-        self.environment = environment.to_vec();
-        self.launch();
+        self.launch(environment);
         self.await_ready();
     }
 
     /// The same for a start that may be cut off: false when it was.
     pub fn survives_restart_with(&mut self, environment: &[(String, String)]) -> bool {
-        self.environment = environment.to_vec();
-        self.launch();
+        self.launch(environment);
         if self.became_ready() {
             return true;
         }
@@ -60,11 +56,11 @@ impl AssayMint {
         false
     }
 
-    fn launch(&mut self) {
+    fn launch(&mut self, environment: &[(String, String)]) {
         assert!(self.process.is_none(), "the mint runs already");
         let mut command: Command = assay();
         command.args(["mint", "--config"]).arg(&self.config);
-        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
         let mut process = Process::spawn("assay mint", &mut command, &self.config.with_file_name("mint.log"));
         self.lines = Some(process.lines());
         self.process = Some(process);

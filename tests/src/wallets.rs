@@ -10,7 +10,7 @@ pub use cashu_ts::{CashuTs, States};
 pub use cdk_cli::CdkCli;
 pub use nutshell::{Invoice, Nutshell};
 pub use own::AssayWallet;
-pub use stock::Holder;
+pub use stock::{Holder, payout_key};
 
 use std::time::{Duration, Instant};
 

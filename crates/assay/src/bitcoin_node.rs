@@ -15,8 +15,9 @@ pub fn connect(resolved: &Resolved) -> Result<Arc<dyn Node>> {
     Ok(Arc::new(reach(resolved)?.0))
 }
 
-/// Says whether the node can be used.
+/// Says whether the node can be used, of a configuration that can.
 pub fn check(resolved: &Resolved) -> Result<ExitCode> {
+    output::line("configuration: good");
     let (_, info) = reach(resolved)?;
     output::line(format_args!(
         "node: {} at height {}, {} headers",

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::{demo, keys, ledger_command, mine, mint_command, pool_command, swarm, wallet_command};
+use crate::{config, demo, keys, ledger_command, mine, mint_command, pool_command, swarm, wallet_command};
 
 /// Run, or mine on, a Bitcoin pool without accounts. Every share earns eHash.
 #[derive(Parser)]
@@ -20,9 +20,9 @@ enum Command {
     /// Watch a whole pool at work: a chain, a pool and two miners in one process.
     Demo(demo::Arguments),
     /// Run a pool on top of a Bitcoin node.
-    Pool(pool_command::Arguments),
-    /// Run a pool's mint in a process of its own, beside the pool.
-    Mint(mint_command::Arguments),
+    Pool(config::Arguments),
+    /// Run a pool's mint in a process of its own, beside the pool: with the pool's configuration, and in_pool = false in [mint].
+    Mint(config::Arguments),
     /// Mine with this machine's processor on a Stratum V2 pool.
     Mine(mine::Arguments),
     /// Put load on a Stratum V2 pool, and measure it.

@@ -22,6 +22,17 @@ use crate::logging::LogFormat;
 /// Prefix of environment variables that override the file: `ASSAY_POOL__LISTEN` is `listen` of `[pool]`.
 const ENVIRONMENT_PREFIX: &str = "ASSAY_";
 
+/// What the commands that run from a configuration file are given.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The configuration file; docs/assay.example.toml explains each field.
+    #[arg(long, short, value_name = "FILE", env = "ASSAY_CONFIG")]
+    pub config: PathBuf,
+    /// Check the configuration and the way to the node, then exit.
+    #[arg(long)]
+    pub check: bool,
+}
+
 /// The configuration file as it is written. `docs/assay.example.toml` explains each field.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -1,16 +1,14 @@
 //! `assay mint`: a pool's mint in a process of its own, over the pool's ledger. The pool goes on while it is down, and credit
 //! gathers; it goes on while the pool is down, and what was credited is claimed and redeemed.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use clap::Args;
 use ledger::{Reader, StoreError};
 
-use crate::config::{PoolFile, Resolved};
+use crate::config::{Arguments, PoolFile, Resolved};
 use crate::mint_service::{Host, MintServer, Redemption};
 use crate::rewards::Rewards;
 use crate::shutdown::Shutdown;
@@ -18,16 +16,6 @@ use crate::{bitcoin_node, logging, output};
 
 /// How often the ledger of a pool that has not run yet is looked for, and the mint's threads are.
 const LOOK: Duration = Duration::from_secs(1);
-
-#[derive(Args)]
-pub struct Arguments {
-    /// The pool's configuration file, with `in_pool = false` in [mint]; docs/assay.example.toml explains each field.
-    #[arg(long, short, value_name = "FILE", env = "ASSAY_CONFIG")]
-    config: PathBuf,
-    /// Check the configuration and the way to the node, then exit.
-    #[arg(long)]
-    check: bool,
-}
 
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let resolved = PoolFile::load(&arguments.config)?.resolve()?;
@@ -39,7 +27,6 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     );
     logging::start(resolved.file.log_format, logging::OF_SERVERS);
     if arguments.check {
-        output::line("configuration: good");
         return bitcoin_node::check(&resolved);
     }
     serve(&resolved)?;
@@ -48,8 +35,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 
 fn serve(resolved: &Resolved) -> Result<()> {
     let data_dir = &resolved.file.data_dir;
-    fs::create_dir_all(data_dir)
-        .with_context(|| format!("data_dir {} cannot be made", data_dir.display()))?;
+    resolved.make_data_dir()?;
     let shutdown = Shutdown::install(None)?;
     let rewards = rewards(resolved, data_dir)?;
     if !wait_for_ledger(&resolved.ledger_path, &shutdown)? {

@@ -1,19 +1,17 @@
 //! `assay pool`: a pool on top of a Bitcoin node.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use bitcoin::ScriptBuf;
-use clap::Args;
 use engine::EngineConfig;
 use node::Node;
 use sv2::noise::Validity;
 
-use crate::config::{PoolFile, RedemptionPlan, Resolved};
+use crate::config::{Arguments, PoolFile, RedemptionPlan, Resolved};
 use crate::output;
 use crate::rewards::{self, Rewards};
 use crate::roles::{MintPlan, PoolPlan, RunningPool, identity};
@@ -23,21 +21,10 @@ use crate::{bitcoin_node, keys, logging};
 /// How often the pool's threads are looked at. One that died ends the process, so that a supervisor starts it anew.
 const HEALTH_CHECK: Duration = Duration::from_secs(2);
 
-#[derive(Args)]
-pub struct Arguments {
-    /// The configuration file; docs/assay.example.toml explains each field.
-    #[arg(long, short, value_name = "FILE", env = "ASSAY_CONFIG")]
-    config: PathBuf,
-    /// Check the configuration and the way to the node, then exit.
-    #[arg(long)]
-    check: bool,
-}
-
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let resolved = PoolFile::load(&arguments.config)?.resolve()?;
     logging::start(resolved.file.log_format, logging::OF_SERVERS);
     if arguments.check {
-        output::line("configuration: good");
         return bitcoin_node::check(&resolved);
     }
     serve(resolved)?;
@@ -46,8 +33,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 
 fn serve(resolved: Resolved) -> Result<()> {
     let data_dir = &resolved.file.data_dir;
-    fs::create_dir_all(data_dir)
-        .with_context(|| format!("data_dir {} cannot be made", data_dir.display()))?;
+    resolved.make_data_dir()?;
     let authority = keys::authority_of_pool(data_dir, &resolved.ledger_path)?;
     let authority_key = authority.public();
     let validity = Validity {

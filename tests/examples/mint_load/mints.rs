@@ -8,6 +8,7 @@ use assay_system_tests::filled_ledger::{FilledLedger, PARAMS};
 use assay_system_tests::process::{Process, free_port, run};
 use assay_system_tests::real_node::RealNode;
 use assay_system_tests::waiting::wait_until;
+use assay_system_tests::wallets::payout_key;
 use bitcoin::hashes::{Hash, sha256};
 use cdk::lightning_invoice::{Currency, InvoiceBuilder, PaymentSecret};
 use cdk::nuts::{CurrencyUnit, SecretKey};
@@ -15,7 +16,6 @@ use serde_json::{Value, json};
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
-use work::PayoutKey;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Clients that prepare what is measured then.
@@ -111,10 +111,6 @@ fn earn(ledger: &mut FilledLedger, keys: usize) -> Vec<SecretKey> {
     let keys: Vec<SecretKey> = (0..keys).map(|_| SecretKey::generate()).collect();
     ledger.credit(&keys.iter().map(|key| (payout_key(key), EARNED)).collect::<Vec<_>>());
     keys
-}
-
-fn payout_key(key: &SecretKey) -> PayoutKey {
-    PayoutKey::from_bytes(key.public_key().x_only_public_key().serialize()).expect("a key's coordinate")
 }
 
 impl Mint for AssayMintOnLedger {

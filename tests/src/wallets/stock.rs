@@ -3,9 +3,15 @@
 use std::sync::Arc;
 
 use cdk::Wallet;
-use cdk::nuts::{CurrencyUnit, nut20};
+use cdk::nuts::{CurrencyUnit, SecretKey, nut20};
 use cdk::wallet::WalletBuilder;
 use work::PayoutKey;
+
+/// What a miner is given, of the key that claims.
+pub fn payout_key(secret: &SecretKey) -> PayoutKey {
+    let x_only = secret.public_key().x_only_public_key();
+    PayoutKey::from_bytes(x_only.serialize()).expect("a point's coordinate")
+}
 
 /// A seed of a stock wallet, and the payout key that its first quote is locked to.
 #[derive(Debug)]
@@ -20,8 +26,7 @@ impl Holder {
     pub fn new(number: u8) -> Holder {
         let seed = [number; 64];
         let secret = nut20::derive_quote_locking_key(&seed, 0).expect("a key");
-        let key = PayoutKey::from_bytes(secret.public_key().x_only_public_key().serialize());
-        Holder { seed, key: key.expect("a point's coordinate") }
+        Holder { seed, key: payout_key(&secret) }
     }
 
     /// The wallet of an epoch's eHash, as it is after its seed was brought back.

@@ -61,6 +61,13 @@ pub struct RedemptionPlan {
 }
 
 impl Resolved {
+    /// Makes the directory of all files, if it is not there.
+    pub fn make_data_dir(&self) -> Result<()> {
+        let data_dir = &self.file.data_dir;
+        std::fs::create_dir_all(data_dir)
+            .with_context(|| format!("data_dir {} cannot be made", data_dir.display()))
+    }
+
     /// The pool's configuration, with its rewards going to a script.
     pub fn pool(&self, payout_script: ScriptBuf) -> PoolConfig {
         PoolConfig { payout_script, ..self.pool.clone() }

@@ -1,17 +1,13 @@
 //! A mint keeps to its seed and its database.
 
+use crate::rig;
 use assay_mint::{Books, Database, EhashMint, LedgerBooks, MintConfig, MintError, MintSeed};
 use ledger::{Ledger, Params};
 use std::{path::Path, sync::Arc};
 use tempfile::TempDir;
 
 async fn open(dir: &Path, database: &str, seed: u8, has_run: bool) -> Result<(), MintError> {
-    let config = MintConfig {
-        database: Database::File(dir.join(database)),
-        has_run,
-        name: "Test pool".into(),
-        description: "eHash of a test".into(),
-    };
+    let config = MintConfig { has_run, ..rig::config(Database::File(dir.join(database))) };
     let books: Arc<dyn Books> = Arc::new(LedgerBooks::open(dir.join("ledger.db")).unwrap());
     EhashMint::open(&config, &MintSeed::from_bytes([seed; 32]), books, None).await?.stop().await
 }

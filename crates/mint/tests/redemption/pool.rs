@@ -1,7 +1,7 @@
 //! A ledger, a chain, the on-chain wallet and both mints, and what miners do with them.
 
 use crate::rig::{self, Miner, Place};
-use assay_mint::{Books, EhashMint, LedgerBooks, MintConfig, MintSeed, RedemptionConfig, redemption::Steps};
+use assay_mint::{Books, EhashMint, LedgerBooks, MintSeed, RedemptionConfig, redemption::Steps};
 use bitcoin::{
     Address, Amount, FeeRate, Network, ScriptBuf,
     key::{Keypair, Secp256k1},
@@ -101,12 +101,7 @@ impl Pool {
         let birthday = Tip { height: 0, hash: self.chain.block_hash(0).unwrap().unwrap() };
         let birth = OnchainConfig { birthday, maturity: MATURITY };
         let wallet = OnchainWallet::open(dir, node, Keys::Kept, birth).unwrap().wallet;
-        let config = MintConfig {
-            database: (self.place)(dir, "mint"),
-            has_run: false,
-            name: "Test pool".into(),
-            description: "eHash of a test".into(),
-        };
+        let config = rig::config((self.place)(dir, "mint"));
         let redemption = RedemptionConfig {
             wallet: wallet.clone(),
             network: Chain::Devchain.network(),

@@ -23,6 +23,12 @@ pub fn files() -> Place {
     Arc::new(|dir, name| Database::File(dir.join(name).with_extension("db")))
 }
 
+/// A mint that has not run yet.
+pub fn config(database: Database) -> MintConfig {
+    let (name, description) = ("Test pool".into(), "eHash of a test".into());
+    MintConfig { database, has_run: false, name, description }
+}
+
 pub struct Rig {
     pub dir: TempDir,
     pub handle: LedgerHandle,
@@ -75,12 +81,7 @@ impl Rig {
 }
 
 async fn open(dir: &Path, place: &Place) -> (Arc<EhashMint>, SocketAddr, JoinHandle<()>) {
-    let config = MintConfig {
-        database: place(dir, "mint"),
-        has_run: false,
-        name: "Test pool".into(),
-        description: "eHash of a test".into(),
-    };
+    let config = config(place(dir, "mint"));
     let books: Arc<dyn Books> = Arc::new(LedgerBooks::open(dir.join("ledger.db")).unwrap());
     let mint = EhashMint::open(&config, &MintSeed::from_bytes([7; 32]), books, None).await.unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
