@@ -14,7 +14,7 @@ use crate::process::{Process, free_port};
 use crate::proof_of_work::solve;
 use crate::signet::{CHALLENGE, Candidate, candidate, prepared_blocks, spends};
 use crate::waiting::wait_until;
-use crate::{binaries, http};
+use crate::{binaries, http, signet};
 
 /// Long enough for a start on a machine that is compiling something beside it.
 const START: Duration = Duration::from_secs(60);
@@ -158,10 +158,11 @@ impl RealNode {
 
     /// Mines `count` empty blocks on the active chain, with the processor of the test, and gives their hashes.
     pub fn mine(&self, count: u32, note: &[u8]) -> Vec<BlockHash> {
-        (0..count).map(|_| self.mine_one(note)).collect()
+        (0..count).map(|_| self.mine_with(&[], note)).collect()
     }
 
-    fn mine_one(&self, note: &[u8]) -> BlockHash {
+    /// Mines a block with `transactions`, whose fees nobody collects.
+    pub fn mine_with(&self, transactions: &[Transaction], note: &[u8]) -> BlockHash {
         let tip = self.tip();
         let header = self.rpc("getblockheader", &json!([tip.to_string()]));
         let number = |field: &str| {
@@ -180,6 +181,7 @@ impl RealNode {
             coins: 1,
             note,
         });
+        signet::include(&mut block, transactions);
         while !solve(&mut block.header) {
             block.header.time += 1;
         }

@@ -133,12 +133,28 @@ pub fn candidate(candidate: &Candidate<'_>) -> Block {
     Block { header, txdata: vec![coinbase] }
 }
 
+/// Puts `transactions` into a block without any.
+pub fn include(block: &mut Block, transactions: &[Transaction]) {
+    if transactions.is_empty() {
+        return;
+    }
+    block.txdata.extend_from_slice(transactions);
+    let root = block.witness_root().expect("a block has a coinbase");
+    let commitment = Block::compute_witness_commitment(&root, &[0; 32]);
+    let output = block.txdata[0].output.last_mut().expect("the commitment is the last");
+    output.script_pubkey = commitment_script(commitment.as_byte_array());
+    block.header.merkle_root = block.compute_merkle_root().expect("a block has a coinbase");
+}
+
 /// BIP141's commitment for a block without other transactions. A signet wants one in every block.
 fn empty_block_commitment() -> ScriptBuf {
     // The coinbase's own witness id is zero, and so is its witness reserved value.
-    let commitment = sha256d::Hash::hash(&[0; 64]);
+    commitment_script(sha256d::Hash::hash(&[0; 64]).as_byte_array())
+}
+
+fn commitment_script(commitment: &[u8; 32]) -> ScriptBuf {
     let mut script = vec![0x6a, 0x24, 0xaa, 0x21, 0xa9, 0xed];
-    script.extend_from_slice(commitment.as_byte_array());
+    script.extend_from_slice(commitment);
     ScriptBuf::from_bytes(script)
 }
 

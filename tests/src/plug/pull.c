@@ -1,6 +1,6 @@
 /* Ends a process, as SIGKILL does, before or after one of its writes to a database. Put before the C library with LD_PRELOAD.
  *
- * PLUG_PLACE  the directory whose files count, those with ".db" in their names
+ * PLUG_PLACE  the directory whose files count, those with ".db" or ".sqlite" in their names
  * PLUG_ARMED  a file: nothing is counted before it is there
  * PLUG_AT     the number of the point at which to end; two for each write, sync, cut and removal: before it, and after it
  */
@@ -20,7 +20,7 @@ static int counts(const char *path) {
     const char *place = getenv("PLUG_PLACE"), *armed = getenv("PLUG_ARMED");
     if (!place || !armed || strncmp(path, place, strlen(place)) != 0) return 0;
     /* The index beside a log is in memory alone. */
-    return strstr(path, ".db") && !strstr(path, "-shm") && access(armed, F_OK) == 0;
+    return (strstr(path, ".db") || strstr(path, ".sqlite")) && !strstr(path, "-shm") && access(armed, F_OK) == 0;
 }
 
 static void point(const char *path) {

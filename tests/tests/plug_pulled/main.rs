@@ -1,126 +1,27 @@
 //! The plug is pulled before and after every single write that the mint makes while it opens epochs, claims, swaps and
 //! redeems. What wallets get after its next start is exact each time.
 
-use std::fs;
-use std::path::Path;
-use std::time::Duration;
+mod bench;
+mod payouts;
 
+use bench::{Bench, Earned};
 use cdk::Wallet;
 use cdk::amount::SplitTarget;
 use cdk::nuts::{PaymentMethod, nut00::KnownMethod};
 use cdk::wallet::{ReceiveOptions, SendOptions};
 use serde_json::Value;
-use tempfile::TempDir;
 
-use assay_system_tests::assay::{AssayPool, PoolSettings, Surroundings};
-use assay_system_tests::assay_mint::AssayMint;
 use assay_system_tests::filled_ledger::{EPOCH, FilledLedger, PARAMS};
 use assay_system_tests::http;
-use assay_system_tests::plug::Plug;
-use assay_system_tests::real_node::RealNode;
 use assay_system_tests::wallets::Holder;
 
 /// What the first wallet has earned in the first epoch.
 const EARNED: u64 = 1000;
-/// How often it is looked whether the plug was pulled.
-const LOOK: Duration = Duration::from_millis(5);
 /// All points.
 const EVERYWHERE: (u32, usize) = (1, 1);
-/// More points than anything here has.
-const MOST_POINTS: u32 = 2000;
-
-/// A mint over a ledger, and what its files were before the plug was pulled for the first time.
-struct Bench {
-    mint: AssayMint,
-    pool: AssayPool,
-    before: TempDir,
-    plug: Plug,
-    runtime: tokio::runtime::Runtime,
-    _node: RealNode,
-}
-
-impl Bench {
-    /// The first epoch is mature, or still open.
-    fn new(mature: bool) -> Bench {
-        let node = RealNode::start();
-        let settings =
-            PoolSettings { mint: true, mint_apart: true, redeems: mature, ..PoolSettings::default() };
-        let pool = AssayPool::prepare(Surroundings::default(), &node, &settings);
-        let mut ledger = FilledLedger::open(&pool.ledger_path(), PARAMS);
-        ledger.credit(&[(Holder::new(1).key, EARNED)]);
-        if mature {
-            ledger.mature(EARNED, Holder::new(99).key);
-        }
-        ledger.close();
-        let mut mint = AssayMint::start(&pool.config_path());
-        mint.stop();
-        let runtime = tokio::runtime::Runtime::new().expect("threads");
-        let before = tempfile::tempdir().expect("a temporary directory");
-        let bench = Bench { mint, pool, before, plug: Plug::new(), runtime, _node: node };
-        copy(&bench.pool.data_dir(), bench.before.path());
-        bench
-    }
-
-    /// From now on each run begins with the files as they are.
-    fn keep(&self) {
-        copy(&self.pool.data_dir(), self.before.path());
-    }
-
-    /// Runs `scenario` until the plug has no point left, each time from the same files: at the `first` point, and each `step`
-    /// further. `check` looks at what is left of it once the mint runs again. Gives the last point.
-    fn pull_everywhere<T: 'static>(
-        &mut self,
-        (first, step): (u32, usize),
-        prepare: impl AsyncFn(&str) -> T,
-        scenario: impl AsyncFn(&str, &T) -> Result<(), cdk::Error>,
-        check: impl AsyncFn(&str, &T),
-    ) -> u32 {
-        for point in (first..MOST_POINTS).step_by(step) {
-            copy(self.before.path(), &self.pool.data_dir());
-            self.plug.disarm();
-            self.mint.restart_with(&self.plug.at(point, &self.pool.data_dir()));
-            let mint = self.mint.url();
-            let prepared = self.runtime.block_on(prepare(&mint));
-            self.plug.arm();
-            let mint_ends = async {
-                while self.mint.is_running() {
-                    tokio::time::sleep(LOOK).await;
-                }
-            };
-            let done = self.runtime.block_on(async {
-                tokio::select! {
-                    done = scenario(&mint, &prepared) => Some(done),
-                    // Nobody else would tell the wallet.
-                    () = mint_ends => None,
-                }
-            });
-            self.plug.disarm();
-            let survived = self.mint.end().success();
-            assert!(!survived || matches!(done, Some(Ok(()))), "without a plug pulled: {done:?}");
-            self.mint.restart_with(&[]);
-            self.runtime.block_on(check(&mint, &prepared));
-            self.mint.stop();
-            if survived {
-                return point - 1;
-            }
-        }
-        panic!("the plug has more than {MOST_POINTS} points");
-    }
-}
-
-/// Makes `to` what `from` is.
-fn copy(from: &Path, to: &Path) {
-    fs::remove_dir_all(to).and_then(|()| fs::create_dir_all(to)).expect("a directory of ours");
-    for entry in fs::read_dir(from).expect("a directory of ours") {
-        let path = entry.expect("an entry").path();
-        if path.is_file() {
-            fs::copy(&path, to.join(path.file_name().expect("a name"))).expect("a copy");
-        }
-    }
-}
 
 /// Claims whatever there is.
-async fn claim(wallet: &Wallet) -> Result<(), cdk::Error> {
+pub async fn claim(wallet: &Wallet) -> Result<(), cdk::Error> {
     let quote = wallet.mint_quote(PaymentMethod::Custom("ehash".into()), Some(1.into()), None, None).await?;
     if quote.amount_mintable() > 0.into() {
         wallet.mint(&quote.id, SplitTarget::default(), None).await?;
@@ -129,24 +30,21 @@ async fn claim(wallet: &Wallet) -> Result<(), cdk::Error> {
 }
 
 /// What a wallet has that is brought back from its seed.
-async fn restored(wallet: Wallet) -> u64 {
+pub async fn restored(wallet: Wallet) -> u64 {
     wallet.restore().await.expect("the mint answers");
     wallet.total_balance().await.expect("a balance").into()
 }
 
 #[test]
 fn epochs_are_opened_once() {
-    let mut bench = Bench::new(false);
+    let mut bench = Bench::new(&Earned::Open(EARNED));
     // Two more epochs, which the next start of the mint opens.
     let ledger = FilledLedger::open(&bench.pool.ledger_path(), PARAMS);
     ledger.credit(&[(Holder::new(1).key, 2 * EPOCH)]);
     ledger.close();
     bench.keep();
-    bench.plug.arm();
-    for point in 1..MOST_POINTS {
-        copy(bench.before.path(), &bench.pool.data_dir());
-        let started = bench.mint.survives_restart_with(&bench.plug.at(point, &bench.pool.data_dir()));
-        let survived = started && bench.mint.end().success();
+    let points = bench.at_each_point(EVERYWHERE, |bench, point| {
+        let survived = bench.pull_at_start(point);
         bench.mint.restart_with(&[]);
         let mint = bench.mint.url();
         for epoch in 0..=2 {
@@ -160,18 +58,15 @@ fn epochs_are_opened_once() {
             assert_eq!(wallet.total_balance().await.expect("a balance"), EPOCH.into(), "point {point}");
         });
         bench.mint.stop();
-        if survived {
-            println!("{} points while epochs are opened", point - 1);
-            assert!(point > 10, "the plug was never in");
-            return;
-        }
-    }
-    panic!("the plug has more than {MOST_POINTS} points");
+        survived
+    });
+    println!("{points} points while epochs are opened");
+    assert!(points > 10, "the plug was never in");
 }
 
 #[test]
 fn claims_are_given_once() {
-    let mut bench = Bench::new(false);
+    let mut bench = Bench::new(&Earned::Open(EARNED));
     let points = bench.pull_everywhere(
         EVERYWHERE,
         async |_| (),
@@ -192,7 +87,7 @@ fn claims_are_given_once() {
 
 #[test]
 fn swaps_lose_and_double_nothing() {
-    let mut bench = Bench::new(false);
+    let mut bench = Bench::new(&Earned::Open(EARNED));
     let claimed = async |mint: &str| {
         let wallet = Holder::new(1).of_epoch(mint, 0).await;
         claim(&wallet).await.expect("a claim");
@@ -229,7 +124,7 @@ fn redemptions_are_paid_once_or_given_back() {
 fn redeem_and_pull(which: (u32, usize)) -> u32 {
     const SATS: u64 = 600;
     let bolt11 = || PaymentMethod::Known(KnownMethod::Bolt11);
-    let mut bench = Bench::new(true);
+    let mut bench = Bench::new(&Earned::Mature(EARNED));
     let prepare = async |mint: &str| {
         let wallet = Holder::new(1).of_epoch(mint, 0).await;
         claim(&wallet).await.expect("a claim");
