@@ -33,6 +33,8 @@ pub struct PoolSettings {
     pub window: u16,
     /// Confirmations after which a block counts as final.
     pub maturity: u32,
+    /// For how many blocks an epoch is redeemed; 0 is for ever.
+    pub redeem_blocks: u32,
     /// Threads that serve connections; 0: one a core.
     pub shards: u16,
     /// How long a connection may be without a channel.
@@ -48,7 +50,8 @@ pub struct PoolSettings {
 impl PoolSettings {
     /// The parameters of the ledger's epochs.
     pub fn epochs(&self) -> Params {
-        Params { q: self.q, window: self.window, fee_ppm: FEE_PPM, maturity: self.maturity }
+        let PoolSettings { q, window, maturity, redeem_blocks, .. } = *self;
+        Params { q, window, fee_ppm: FEE_PPM, maturity, redeem_blocks }
     }
 }
 
@@ -64,6 +67,7 @@ impl Default for PoolSettings {
             q: 3,
             window: 16,
             maturity: 100,
+            redeem_blocks: 0,
             shards: 0,
             first_channel_seconds: 120,
             mint: false,
@@ -452,6 +456,7 @@ pub fn config_file(directory: &Path, node: &RealNode, settings: &PoolSettings) -
         q,
         window,
         maturity,
+        redeem_blocks,
         shards,
         first_channel_seconds,
         mint,
@@ -468,7 +473,7 @@ pub fn config_file(directory: &Path, node: &RealNode, settings: &PoolSettings) -
         "[pool]\nlisten = \"127.0.0.1:0\"\n{payout}tag = \"{TAG}\"\n\
          shares_per_minute = {shares_per_minute}\nmin_share_hashes = {min_share_hashes}\nshards = {shards}\n\
          [limits]\nfirst_channel_seconds = {first_channel_seconds}\n\
-         [epochs]\nq = {q}\nwindow = {window}\nfee_ppm = {FEE_PPM}\nmaturity = {maturity}\n\
+         [epochs]\nq = {q}\nwindow = {window}\nfee_ppm = {FEE_PPM}\nmaturity = {maturity}\nredeem_blocks = {redeem_blocks}\n\
          [node]\nurl = \"{}\"\ncookie_file = \"{}\"\nnetwork = \"signet\"\n\
          [http]\nlisten = \"127.0.0.1:0\"\n",
         node.url(),

@@ -9,7 +9,7 @@ use work::{Ehash, PayoutKey};
 pub const EPOCH: u64 = 1 << 34;
 
 /// A block is final when it is found; each pays the epoch that closed last.
-pub const PARAMS: Params = Params { q: 16, window: 1, fee_ppm: 0, maturity: 1 };
+pub const PARAMS: Params = Params { q: 16, window: 1, fee_ppm: 0, maturity: 1, redeem_blocks: 0 };
 
 /// A ledger that is being filled.
 pub struct FilledLedger {

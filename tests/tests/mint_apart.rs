@@ -5,10 +5,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use assay_system_tests::assay::{AssayPool, Miner, PoolSettings, number};
-use assay_system_tests::process;
 use assay_system_tests::real_node::RealNode;
 use assay_system_tests::waiting::wait_until;
 use assay_system_tests::wallets::AssayWallet;
+use assay_system_tests::{http, process};
 
 /// Some blocks, a few each second on an idle machine.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -54,6 +54,57 @@ fn pool_and_mint_go_on_without_each_other() {
     miner.stop();
     let more = pool.total_credit(&key) - credited;
     assert_eq!(total(&wallet.ask(&["claim"])), more);
+    pool.verify_ledger();
+    mint.stop();
+    pool.stop();
+}
+
+/// The pool ends epochs, and the mint beside it redeems nothing of them any more.
+#[test]
+fn what_nobody_redeems_in_time_goes_to_later_epochs() {
+    let _processor = process::processor();
+    let node = RealNode::start();
+    let settings = PoolSettings {
+        q: 0,
+        window: 1,
+        maturity: 2,
+        redeem_blocks: 5,
+        redeems: true,
+        ..PoolSettings::default()
+    };
+    let (mut pool, mut mint) = AssayPool::start_beside_mint(&node, &settings);
+    let (wallet, key) = AssayWallet::init(&mint.url());
+    let miner = Miner::start(&pool, &key, "standard", 2);
+    let ready = |epoch: &Value| epoch["state"] == "redeemable" && number(&epoch["pot"]) > 0;
+    wait_until("a mature epoch", PATIENCE, || pool.epochs().iter().any(ready));
+    miner.stop();
+    // The chain stands still, and time with it.
+    let epoch = pool.epochs().into_iter().find(ready).expect("it was there");
+    let (which, until) = (number(&epoch["epoch"]), number(&epoch["redeemable_until"]));
+    let name = which.to_string();
+    assert!(until <= u64::from(node.height()) + 10, "{epoch}");
+    total(&wallet.ask(&["claim"]));
+    let half = number(&epoch["size"]) / 2;
+    let redeemed = wallet.ask(&["redeem", &name, "--to", "ecash", "--amount", &half.to_string()]);
+    let paid = 1000 * number(&redeemed["sats"]);
+
+    let miner = Miner::start(&pool, &key, "standard", 2);
+    let now =
+        || pool.epochs().into_iter().find(|epoch| number(&epoch["epoch"]) == which).expect("it is listed");
+    wait_until("the epoch's end", PATIENCE, || now()["state"] == "retired");
+    miner.stop();
+    let retired = now();
+    assert_eq!(number(&retired["pot"]), paid, "what was redeemed stays in the pot: {retired}");
+    assert_eq!(number(&retired["swept"]) + paid, number(&epoch["pot"]));
+    let late = wallet.refused(&["redeem", &name, "--to", "ecash"]);
+    assert!(late.contains("retired"), "{late}");
+    // To the last millisatoshi, what left the pot is in the carry or went to later epochs.
+    let page = format!("{}/v1/ehash/reserves", mint.url());
+    wait_until("reserves that cover what is owed", PATIENCE, || {
+        let page: Value =
+            serde_json::from_str(&http::get(&page).expect("the mint answers").body).expect("JSON");
+        page["reserves_msat"] == page["liabilities_msat"]
+    });
     pool.verify_ledger();
     mint.stop();
     pool.stop();

@@ -68,6 +68,18 @@ fn ehash_becomes_bitcoin_on_a_real_node() {
     assert_eq!(ecash["state"], "paid");
     let balance = ada.ask(&["balance"]);
     assert_eq!(balance["sats"], ecash["sats"]);
+    // Of which some is given away.
+    let (bob, _) = AssayWallet::init(&pool.mint_url());
+    let token = ada.ask(&["send", "sat", &SATS.to_string()])["token"].as_str().expect("a token").to_owned();
+    assert_eq!(bob.ask(&["receive", &token]), json!({ "of": "sat", "amount": SATS }));
+    assert_eq!(bob.ask(&["balance"])["sats"], SATS);
+    assert_eq!(ada.ask(&["balance"])["sats"], number(&ecash["sats"]) - SATS);
+    let history = ada.ask(&["history"]);
+    let ways: Vec<&Value> =
+        history["history"].as_array().expect("a list").iter().map(|line| &line["way"]).collect();
+    for way in ["claimed", "redeemed", "received", "sent"] {
+        assert!(ways.contains(&&json!(way)), "{history}");
+    }
     let address = "tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx";
     let sent = ada.ask(&["redeem", &second, "--to", address, "--amount", "70368744177664"]);
     let confirmed = |sats: &Value| {

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use figment::Figment;
 use figment::providers::{Env, Format, Toml};
+use ledger::Params;
 use serde::Deserialize;
 
 pub use resolve::{RedemptionPlan, Resolved};
@@ -85,6 +86,7 @@ pub struct EpochsSection {
     pub window: u16,
     pub fee_ppm: u32,
     pub maturity: u32,
+    pub redeem_blocks: u32,
 }
 
 /// `[node]`
@@ -215,7 +217,8 @@ fn default_patience_seconds() -> u64 {
 
 impl Default for EpochsSection {
     fn default() -> Self {
-        Self { q: 3, window: 16, fee_ppm: 10_000, maturity: 100 }
+        let Params { q, window, fee_ppm, maturity, redeem_blocks } = Params::default();
+        Self { q, window, fee_ppm, maturity, redeem_blocks }
     }
 }
 

@@ -5,13 +5,13 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Subcommand};
-use ledger::{Epoch, EpochState, Event, Ledger, Msats, Params};
-use mint::EpochUnit;
+use ledger::{Epoch, EpochState, Event, Ledger, Params};
 
 use crate::amount;
 use crate::config::PoolFile;
 use crate::mint_service;
 use crate::output;
+use crate::retirement::{self, Ended};
 
 #[derive(Args)]
 pub struct Arguments {
@@ -26,8 +26,8 @@ enum Command {
     /// Settle a pool that has stopped for good: its closed epochs redeem as they are, without the blocks that will not come.
     /// Cannot be undone.
     Freeze(Freeze),
-    /// End epochs that could be redeemed for long enough: what nobody redeemed of their pots goes to later epochs. Cannot be
-    /// undone.
+    /// End epochs that could be redeemed for long enough, where `epochs.redeem_blocks` does not: what nobody redeemed of their
+    /// pots goes to later epochs. Cannot be undone.
     Retire(Retire),
 }
 
@@ -56,7 +56,7 @@ struct Freeze {
 
 #[derive(Args)]
 struct Retire {
-    /// The pool's configuration. Neither the pool nor its mint may run meanwhile.
+    /// The pool's configuration. The pool must not run meanwhile.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
     /// All redeemable epochs before this one end.
@@ -139,7 +139,7 @@ fn freeze_all(path: &Path, epochs: Params) -> Result<Vec<Result<String, String>>
     Ok(lines)
 }
 
-/// Retires each redeemable epoch before one: a line for each, an error for one whose redemptions are under way.
+/// Retires each redeemable epoch before one: a line for each, an error for one that cannot be yet.
 fn retire_all(
     data_dir: &Path,
     path: &Path,
@@ -147,7 +147,6 @@ fn retire_all(
     before: Epoch,
 ) -> Result<Vec<Result<String, String>>> {
     ensure!(path.exists(), "there is no ledger {}: compare data_dir", path.display());
-    let _no_mint_runs = mint_service::lock(data_dir)?;
     let redemptions = mint_service::redemptions(data_dir)?;
     let (books, handle) = Ledger::open(path, epochs)
         .with_context(|| format!("the ledger {} cannot be opened", path.display()))?;
@@ -157,24 +156,18 @@ fn retire_all(
         if epoch >= before || !matches!(info.state, EpochState::Redeemable | EpochState::Frozen) {
             continue;
         }
-        let redeemed = redemptions.as_ref().map(|book| book.redeemed(EpochUnit(epoch))).transpose()?;
-        let redeemed = redeemed.unwrap_or_default();
-        if redeemed.under_way > 0 {
-            lines.push(Err(format!(
-                "epoch {epoch}: redemptions are under way; let the mint run until they are paid"
-            )));
-            continue;
-        }
-        let paid = Msats::new((redeemed.sats + redeemed.fees).to_sat() * 1000);
-        let swept =
-            info.pot.checked_sub(paid).context("more was redeemed than the pot had: verify the ledger")?;
-        lines.push(match handle.apply(Event::EpochRetired { epoch, swept }) {
-            Ok(_) => Ok(format!(
+        lines.push(match retirement::end(redemptions.as_ref(), &handle, &info)? {
+            Ended::Retired { paid, swept } => Ok(format!(
                 "epoch {epoch}: retired; {} were redeemed, {} go to later epochs",
                 amount::sats(paid),
                 amount::sats(swept)
             )),
-            Err(error) => Err(error.to_string()),
+            Ended::UnderWay => {
+                Err(format!("epoch {epoch}: redemptions are under way; let the mint run until they are paid"))
+            }
+            Ended::Promised { until } => {
+                Err(format!("epoch {epoch}: it is redeemed until block {until}, as its parameters promise"))
+            }
         });
     }
     drop(handle);
@@ -186,7 +179,8 @@ fn retire_all(
 mod tests {
     use bitcoin::Amount;
     use ledger::{Batch, BlockHash, ChainBlock, Msats, Source};
-    use mint::redemption::{Rate, Redemption, RedemptionBook, Way};
+    use mint::EpochUnit;
+    use mint::redemption::{Progress, Rate, Redemption, RedemptionBook, Way};
     use work::{Ehash, PayoutKey};
 
     use super::*;
@@ -196,7 +190,7 @@ mod tests {
     fn a_stopped_pool_is_settled_when_its_blocks_are_final() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("ledger.db");
-        let params = Params { q: 16, window: 4, fee_ppm: 0, maturity: 3 };
+        let params = Params { q: 16, window: 4, fee_ppm: 0, maturity: 3, redeem_blocks: 0 };
         let key: PayoutKey =
             "79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798".parse().unwrap();
         let (books, handle) = Ledger::open(&path, params).unwrap();
@@ -232,7 +226,7 @@ mod tests {
     fn retired_epochs_give_what_nobody_redeemed_to_later_ones() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("ledger.db");
-        let params = Params { q: 16, window: 1, fee_ppm: 0, maturity: 1 };
+        let params = Params { q: 16, window: 1, fee_ppm: 0, maturity: 1, redeem_blocks: 0 };
         let key: PayoutKey =
             "79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798".parse().unwrap();
         let (books, handle) = Ledger::open(&path, params).unwrap();
@@ -267,10 +261,12 @@ mod tests {
         assert!(waits[0].as_ref().unwrap_err().contains("under way"), "{waits:?}");
         book.settle("a", 1 << 32, Amount::ZERO).unwrap();
 
-        let lock = mint_service::lock(dir.path()).unwrap();
-        let busy = retire_all(dir.path(), &path, params, Epoch(1)).unwrap_err().to_string();
-        assert!(busy.contains("stop it first"), "{busy}");
-        drop(lock);
+        // Ended at the first try, none is begun any more.
+        let late = Redemption { quote: "b".into(), target: "00fe".into(), ..redemption };
+        assert_eq!(
+            book.begin(&late, Rate::Epoch { pot: reward, size: Ehash::new(1 << 34) }).unwrap(),
+            Progress::Refused
+        );
         let retired = retire_all(dir.path(), &path, params, Epoch(5)).unwrap();
         let line = retired[0].as_ref().unwrap();
         assert!(retired.len() == 1 && line.contains("250 sat were redeemed, 750 sat go"), "{retired:?}");

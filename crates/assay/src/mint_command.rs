@@ -74,11 +74,12 @@ fn wait_for_ledger(path: &Path, shutdown: &Shutdown) -> Result<bool> {
     loop {
         match Reader::open(path) {
             Ok(_) => return Ok(true),
-            Err(StoreError::Missing { .. }) if !told => {
-                tracing::info!(ledger = %path.display(), "waiting for the pool's first start, which makes the ledger");
+            Err(error @ (StoreError::Missing { .. } | StoreError::Older { .. })) => {
+                if !told {
+                    tracing::info!(%error, "waiting for the pool, which makes the ledger");
+                }
                 told = true;
             }
-            Err(StoreError::Missing { .. }) => {}
             Err(error) => {
                 return Err(error).with_context(|| format!("the ledger {} cannot be read", path.display()));
             }

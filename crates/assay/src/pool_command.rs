@@ -56,6 +56,7 @@ fn serve(resolved: Resolved) -> Result<()> {
         engine,
         http_listen: resolved.file.http.listen,
         mint,
+        ends_epochs: resolved.redemption.is_some().then_some(data_dir),
         stop: shutdown.stop(),
     })?;
     let mint = running.mint.as_ref().map(|mint| format!(" mint={}", mint.local_addr())).unwrap_or_default();

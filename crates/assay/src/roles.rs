@@ -15,6 +15,7 @@ use sv2::noise::{AuthoritySecret, Identity, Validity};
 use crate::config::{MintSection, RedemptionPlan};
 use crate::http::{HttpServer, Sources};
 use crate::mint_service::{Host, MintServer, Redemption};
+use crate::retirement::Retirement;
 use crate::rewards::Rewards;
 
 /// A pool with its ledger and its pages.
@@ -23,6 +24,7 @@ pub struct RunningPool {
     pub http: HttpServer,
     pub mint: Option<MintServer>,
     pub rewards: Option<Rewards>,
+    retirement: Option<Retirement>,
     pub ledger: LedgerHandle,
     books: Ledger,
 }
@@ -36,6 +38,8 @@ pub struct PoolPlan<'a> {
     pub engine: EngineConfig,
     pub http_listen: SocketAddr,
     pub mint: Option<MintPlan<'a>>,
+    /// The data directory, where epochs are redeemed, in this process or beside it: then they end in time.
+    pub ends_epochs: Option<&'a Path>,
     pub stop: Stop,
 }
 
@@ -71,7 +75,9 @@ impl RunningPool {
             mint = Some(started.context("the mint cannot be started")?);
             rewards = redemption.map(|(rewards, _)| rewards);
         }
-        Ok(Self { pool, http, mint, rewards, ledger, books })
+        let retirement =
+            plan.ends_epochs.map(|data_dir| Retirement::start(data_dir, ledger.clone())).transpose()?;
+        Ok(Self { pool, http, mint, rewards, retirement, ledger, books })
     }
 
     /// Whether all threads live. One that died has said why in the log.
@@ -83,6 +89,9 @@ impl RunningPool {
     pub fn stop(self) -> Result<()> {
         drop((self.http, self.mint));
         self.pool.stop();
+        if let Some(retirement) = self.retirement {
+            retirement.stop();
+        }
         if let Some(rewards) = self.rewards {
             rewards.stop();
         }

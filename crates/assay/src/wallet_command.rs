@@ -13,7 +13,6 @@ use ledger::Epoch;
 use serde::Serialize;
 use serde_json::json;
 use wallet::{EhashWallet, Holding, KeyOf, MintAddress, Places, RedeemTo, SeedPhrase};
-use work::Ehash;
 use zeroize::Zeroizing;
 
 use crate::output;
@@ -61,22 +60,22 @@ enum Command {
         #[arg(long, conflicts_with = "pages")]
         offline: bool,
     },
-    /// Fetch all eHash that the pool has credited to the wallet's keys.
+    /// Fetch all eHash that the pool has credited to the wallet's keys. Exit status 1 if an epoch is to be asked again.
     Claim(Mint),
-    /// Take eHash of an epoch out of the wallet, as a token: whoever has its text has the eHash.
+    /// Take eHash or satoshi ecash out of the wallet, as a token: whoever has its text has it.
     Send {
-        /// Of which epoch.
-        epoch: u32,
-        /// How much eHash.
+        /// Of which epoch; or `sat`, for satoshi ecash.
+        of: Holding,
+        /// How much of it.
         #[arg(value_parser = clap::value_parser!(u64).range(1..))]
         amount: u64,
         #[command(flatten)]
         mint: Mint,
     },
-    /// Take back what was sent of an epoch and nobody has received.
+    /// Take back what was sent and nobody has received.
     TakeBack {
-        /// Of which epoch.
-        epoch: u32,
+        /// Of which epoch; or `sat`, for satoshi ecash.
+        of: Holding,
         #[command(flatten)]
         mint: Mint,
     },
@@ -145,12 +144,11 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(surroundings.obey(arguments.command))?;
-    Ok(ExitCode::SUCCESS)
+    runtime.block_on(surroundings.obey(arguments.command))
 }
 
 impl Surroundings {
-    async fn obey(&self, command: Command) -> Result<()> {
+    async fn obey(&self, command: Command) -> Result<ExitCode> {
         match command {
             Command::Init { mint, pages } => {
                 let places = Places { mint: mint.mint, pages: pages.pages };
@@ -163,13 +161,19 @@ impl Surroundings {
                 let balance = wallet.balance(!offline, pages.pages.as_deref()).await?;
                 self.tell(&balance, show::balance);
             }
-            Command::Claim(mint) => self.tell(&self.open(mint).await?.claim().await?, show::claimed),
-            Command::Send { epoch, amount, mint } => {
-                let sent = self.open(mint).await?.send(Epoch(epoch), Ehash::new(amount)).await?;
+            Command::Claim(mint) => {
+                let claimed = self.open(mint).await?.claim().await?;
+                self.tell(&claimed, show::claimed);
+                if claimed.refused.iter().any(|epoch| epoch.again) {
+                    return Ok(ExitCode::FAILURE);
+                }
+            }
+            Command::Send { of, amount, mint } => {
+                let sent = self.open(mint).await?.send(of, amount).await?;
                 self.tell(&sent, |sent| sent.token.clone());
             }
-            Command::TakeBack { epoch, mint } => {
-                let back = self.open(mint).await?.take_back(Epoch(epoch)).await?;
+            Command::TakeBack { of, mint } => {
+                let back = self.open(mint).await?.take_back(of).await?;
                 self.tell(&back, show::taken_back);
             }
             Command::Receive { token, mint } => {
@@ -192,7 +196,7 @@ impl Surroundings {
                 self.tell(&json!({ "history": history }), |_| show::history(&history));
             }
         }
-        Ok(())
+        Ok(ExitCode::SUCCESS)
     }
 
     async fn open(&self, mint: Mint) -> Result<EhashWallet> {

@@ -272,6 +272,16 @@ pub enum Refusal {
         /// The block.
         block: BlockHash,
     },
+    /// It was promised to be redeemed for longer.
+    #[error(
+        "epoch {epoch} is redeemed until block {until}, as its parameters promise, and cannot be retired before"
+    )]
+    EpochPromised {
+        /// The epoch asked for.
+        epoch: Epoch,
+        /// The height.
+        until: u32,
+    },
     /// More than there is in the pot.
     #[error("epoch {epoch} has {pot} left, but {swept} were to be swept")]
     SweptTooMuch {

@@ -8,8 +8,8 @@ use work::Ehash;
 /// What an epoch is worth and for how long it collects. They belong to an epoch from the moment it opens: a
 /// change only touches epochs that are not open yet.
 ///
-/// `q`, `window` and `maturity` bind the epoch whose eHash they are (its size, for how many epochs after it
-/// blocks still pay it, how deep those must be buried). `fee_ppm` and `maturity` of the epoch that is open when a
+/// `q`, `window`, `maturity` and `redeem_blocks` bind the epoch whose eHash they are (its size, for how many epochs after it
+/// blocks still pay it, how deep those must be buried, and for how long it is redeemed). `fee_ppm` and `maturity` of the epoch that is open when a
 /// block is found bind that block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -22,6 +22,9 @@ pub struct Params {
     pub fee_ppm: u32,
     /// Confirmations after which a block's reward is final: its own counts as the first.
     pub maturity: u32,
+    /// For how many blocks of the chain an epoch is redeemed at least. What nobody redeemed by then may go to later epochs;
+    /// 0 promises nothing and ends nothing.
+    pub redeem_blocks: u32,
 }
 
 /// Why parameters cannot be used.
@@ -86,6 +89,12 @@ impl Params {
             .expect("a valid fee is at most the reward, which fits")
     }
 
+    /// The height from which an epoch may end that becomes redeemable at the height `tip`; none if it does not end by itself.
+    pub(crate) fn redeemable_until(&self, tip: Option<u32>) -> Option<u32> {
+        let ends = self.redeem_blocks > 0;
+        tip.filter(|_| ends).map(|tip| tip.saturating_add(self.redeem_blocks))
+    }
+
     /// The last epoch during which a block still pays `epoch`.
     pub(crate) fn collects_until(&self, epoch: Epoch) -> Epoch {
         epoch.saturating_add(u32::from(self.window))
@@ -98,6 +107,7 @@ impl Params {
             ("window", u64::from(self.window), u64::from(other.window)),
             ("fee_ppm", u64::from(self.fee_ppm), u64::from(other.fee_ppm)),
             ("maturity", u64::from(self.maturity), u64::from(other.maturity)),
+            ("redeem_blocks", u64::from(self.redeem_blocks), u64::from(other.redeem_blocks)),
         ]
         .into_iter()
         .find(|(_, left, right)| left != right)
@@ -106,9 +116,10 @@ impl Params {
 }
 
 impl Default for Params {
-    /// A pool of about a thousandth of the network: an epoch lasts about a day, and matures after two weeks.
+    /// A pool of about a thousandth of the network: an epoch lasts about a day, matures after two weeks, and is redeemed for a
+    /// year.
     fn default() -> Params {
-        Params { q: 3, window: 16, fee_ppm: 10_000, maturity: 100 }
+        Params { q: 3, window: 16, fee_ppm: 10_000, maturity: 100, redeem_blocks: 52_560 }
     }
 }
 
@@ -136,6 +147,8 @@ mod tests {
         case(|p| p.fee_ppm = 1_000_000, None);
         case(|p| p.fee_ppm = 1_000_001, Some("ledger.fee_ppm"));
         case(|p| p.maturity = 0, Some("ledger.maturity"));
+        case(|p| p.redeem_blocks = 0, None);
+        case(|p| p.redeem_blocks = u32::MAX, None);
     }
 
     #[test]
@@ -143,6 +156,15 @@ mod tests {
         let params = Params::default();
         assert_eq!(params.epoch_size().get(), 140_737_488_355_328);
         assert_eq!(params.fee(Msats::new(314_700_003_000)), Msats::new(3_147_000_030));
+    }
+
+    #[test]
+    fn epochs_end_after_so_many_blocks() {
+        let params = Params { redeem_blocks: 1000, ..Params::default() };
+        assert_eq!(params.redeemable_until(Some(900_000)), Some(901_000));
+        assert_eq!(params.redeemable_until(Some(u32::MAX)), Some(u32::MAX));
+        assert_eq!(params.redeemable_until(None), None);
+        assert_eq!(Params { redeem_blocks: 0, ..params }.redeemable_until(Some(5)), None);
     }
 
     #[test]

@@ -20,7 +20,7 @@ const CHILD: &str = "ASSAY_LEDGER_KILL_TEST";
 const SHARDS: u16 = 3;
 const ROUNDS: u32 = 25;
 /// Small epochs: one closes every few batches.
-const PARAMS: Params = Params { q: 16, window: 4, fee_ppm: 10_000, maturity: 3 };
+const PARAMS: Params = Params { q: 16, window: 4, fee_ppm: 10_000, maturity: 3, redeem_blocks: 0 };
 
 fn key(number: u8) -> PayoutKey {
     let mut bytes = [number; 32];

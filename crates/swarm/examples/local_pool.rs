@@ -67,7 +67,8 @@ fn main() -> Result<(), Failure> {
 
     let directory = tempfile::tempdir()?;
     let path = arguments.ledger.clone().unwrap_or_else(|| directory.path().join("ledger.db"));
-    let (books, ledger) = Ledger::open(path, Params { q: 3, window: 16, fee_ppm: 10_000, maturity: 100 })?;
+    let (books, ledger) =
+        Ledger::open(path, Params { q: 3, window: 16, fee_ppm: 10_000, maturity: 100, redeem_blocks: 0 })?;
     let authority = AuthoritySecret::generate(&mut OsRng);
     let identity = Arc::new(Identity::new(authority, Validity::default(), unix()?.as_secs(), &mut OsRng));
     let key = identity.authority();

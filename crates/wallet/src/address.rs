@@ -10,6 +10,8 @@ use std::{fmt, str::FromStr, time::Duration};
 const UNIT: &str = "ehash-";
 /// What stands between a mint's address and an epoch's number.
 const BELOW: &str = "/e/";
+/// What follows a mint's address for satoshi ecash.
+pub(crate) const SAT: &str = "/sat";
 /// No mint that opens an epoch a day comes to a later one in a thousand years: who says so wants us to ask for all.
 const LAST: u32 = 400_000;
 /// An answer that takes longer does not come.
@@ -52,7 +54,7 @@ impl MintAddress {
 
     /// The address of satoshi ecash.
     pub(crate) fn of_sat(&self) -> MintUrl {
-        format!("{}/sat", self.0).parse().expect("a word below an address makes an address")
+        format!("{}{SAT}", self.0).parse().expect("a word below an address makes an address")
     }
 
     /// Which epoch of this mint an address is of.

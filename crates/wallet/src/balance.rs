@@ -41,6 +41,9 @@ pub struct PoolEpoch {
     pub credited: Ehash,
     /// What all of its eHash is worth.
     pub pot: Msats,
+    /// The chain's height until which it is redeemed at least.
+    #[serde(default)]
+    pub redeemable_until: Option<u32>,
 }
 
 /// The wallet's balance.
@@ -66,13 +69,18 @@ impl PoolEpoch {
     }
 
     /// When it can be redeemed, in words.
-    pub fn matures(&self) -> &'static str {
-        match self.state.as_str() {
-            "open" => "after it is full, has collected its window of epochs, and its blocks are deep enough",
-            "accruing" => "after it has collected its window of epochs, and its blocks are deep enough",
-            "settling" => "when its blocks are deep enough",
-            "redeemable" | "frozen" => "now",
-            _ => "never",
+    pub fn matures(&self) -> String {
+        match (self.state.as_str(), self.redeemable_until) {
+            ("open", _) => {
+                "after it is full, has collected its window of epochs, and its blocks are deep enough".into()
+            }
+            ("accruing", _) => {
+                "after it has collected its window of epochs, and its blocks are deep enough".into()
+            }
+            ("settling", _) => "when its blocks are deep enough".into(),
+            ("redeemable" | "frozen", None) => "now".into(),
+            ("redeemable" | "frozen", Some(until)) => format!("now, until the chain is {until} blocks long"),
+            _ => "never".into(),
         }
     }
 }

@@ -51,6 +51,8 @@ pub struct EpochRefusal {
     pub epoch: Epoch,
     /// In the mint's words.
     pub reason: String,
+    /// Whether it is asked again the next time: a retired epoch is not.
+    pub again: bool,
 }
 
 /// A key's quote in an epoch, as the mint has it.
@@ -96,7 +98,10 @@ impl EhashWallet {
                 Ok(Ehash::ZERO) => {}
                 Ok(amount) => claimed.epochs.push(EpochClaim { epoch, claimed: amount }),
                 Err(error @ (WalletError::Unreachable { .. } | WalletError::Store(_))) => return Err(error),
-                Err(error) => claimed.refused.push(EpochRefusal { epoch, reason: error.to_string() }),
+                Err(error) => {
+                    let again = !self.records.settled(self.mint()?).await?.contains(&epoch);
+                    claimed.refused.push(EpochRefusal { epoch, reason: error.to_string(), again });
+                }
             }
         }
         Ok(claimed)

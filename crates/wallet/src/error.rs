@@ -3,7 +3,6 @@
 use crate::{Holding, KeyOf};
 use ledger::Epoch;
 use std::{io, path::PathBuf};
-use work::Ehash;
 
 /// What went wrong, and what helps.
 #[derive(Debug, thiserror::Error)]
@@ -92,28 +91,16 @@ pub enum WalletError {
         /// The newest.
         newest: Epoch,
     },
-    /// More is to be sent than there is.
-    #[error(
-        "epoch {epoch} has {has} eHash in this wallet, {wanted} were asked for: `assay wallet claim` fetches what is due"
-    )]
-    TooLittle {
-        /// Of which.
-        epoch: Epoch,
-        /// In the wallet.
-        has: Ehash,
-        /// To be sent.
-        wanted: Ehash,
-    },
-    /// More is to be redeemed than there is.
+    /// More is to be sent or redeemed than there is.
     #[error(
         "there is {has} of {of} in this wallet, and {wanted} is asked for: `assay wallet claim` fetches what is due"
     )]
-    TooLittleOf {
+    TooLittle {
         /// Of what.
         of: Holding,
         /// In the wallet.
         has: u64,
-        /// To be redeemed, or for the fee.
+        /// To be sent or redeemed, or for the fee.
         wanted: u64,
     },
     /// Less than a satoshi.
@@ -130,8 +117,10 @@ pub enum WalletError {
     /// Not readable.
     #[error("this is no token: a token begins with cashuB or cashuA")]
     NoToken,
-    /// Its unit is no epoch's.
-    #[error("this is a token of unit `{0}`, and eHash of epoch 7 has the unit `ehash-7`")]
+    /// Its unit is neither an epoch's nor satoshi.
+    #[error(
+        "this is a token of unit `{0}`, and this wallet holds satoshi ecash, `sat`, and eHash: that of epoch 7 is `ehash-7`"
+    )]
     ForeignUnit(String),
     /// Another mint's.
     #[error("this token is of {theirs}, and this wallet uses {ours}: receive it with --mint {theirs}")]

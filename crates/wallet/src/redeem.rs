@@ -1,34 +1,20 @@
 //! eHash of a mature epoch, or satoshi ecash, becomes bitcoin.
 
-use crate::{
-    EhashWallet, WalletError,
-    address::{self, unit},
-    balance::PoolEpoch,
-};
+use crate::{EhashWallet, Holding, WalletError, address, balance::PoolEpoch};
 use bitcoin::{Address, address::NetworkUnchecked};
 use cdk::{
     Amount, Wallet,
     amount::SplitTarget,
-    nuts::{CurrencyUnit, MeltQuoteState, PaymentMethod, nut00::KnownMethod},
+    nuts::{MeltQuoteState, PaymentMethod, nut00::KnownMethod},
 };
 use ledger::Epoch;
 use serde::Serialize;
-use std::{collections::HashMap, fmt, str::FromStr, time::Duration};
+use std::{collections::HashMap, str::FromStr, time::Duration};
 use work::Ehash;
 
 /// How long a payment is waited for. A mint gathers payouts for minutes; then it is told that it is under way.
 const PATIENCE: Duration = Duration::from_secs(3);
 const LOOK: Duration = Duration::from_millis(100);
-
-/// What is redeemed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(into = "String")]
-pub enum Holding {
-    /// eHash of an epoch.
-    Epoch(Epoch),
-    /// Satoshi ecash.
-    Sat,
-}
 
 /// For what.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,7 +57,7 @@ impl EhashWallet {
         let has = u64::from(wallet.total_balance().await?);
         let amount = amount.unwrap_or(has);
         if amount == 0 || amount > has {
-            return Err(WalletError::TooLittleOf { of, has, wanted: amount });
+            return Err(WalletError::TooLittle { of, has, wanted: amount });
         }
         match (of, to) {
             (Holding::Epoch(epoch), RedeemTo::Ecash) => self.to_ecash(&wallet, epoch, amount).await,
@@ -91,11 +77,8 @@ impl EhashWallet {
         Ok(wallet.total_balance().await?.into())
     }
 
-    async fn of_holding(&self, of: Holding) -> Result<Wallet, WalletError> {
-        match of {
-            Holding::Epoch(epoch) => self.of_epoch(epoch).await,
-            Holding::Sat => self.at(self.mint()?.of_sat(), CurrencyUnit::Sat).await,
-        }
+    pub(crate) async fn of_holding(&self, of: Holding) -> Result<Wallet, WalletError> {
+        self.at(of.address(self.mint()?), of.unit()).await
     }
 
     async fn to_ecash(&self, wallet: &Wallet, epoch: Epoch, amount: u64) -> Result<Redeemed, WalletError> {
@@ -134,7 +117,7 @@ impl EhashWallet {
         let reserve = u64::from(option.fee_reserve);
         if amount.saturating_add(reserve) > has {
             let rest = has.checked_sub(reserve).filter(|rest| *rest > 0);
-            let rest = rest.ok_or(WalletError::TooLittleOf { of, has, wanted: reserve })?;
+            let rest = rest.ok_or(WalletError::TooLittle { of, has, wanted: reserve })?;
             let options = wallet.quote_onchain_melt_options(address, Amount::from(rest), None).await?;
             option = cheapest(options)?;
         }
@@ -167,43 +150,6 @@ impl EhashWallet {
     }
 }
 
-impl Holding {
-    /// Its unit.
-    pub fn unit(self) -> CurrencyUnit {
-        match self {
-            Self::Epoch(epoch) => unit(epoch),
-            Self::Sat => CurrencyUnit::Sat,
-        }
-    }
-}
-
-impl fmt::Display for Holding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Epoch(epoch) => write!(f, "eHash of epoch {epoch}"),
-            Self::Sat => f.write_str("satoshi ecash"),
-        }
-    }
-}
-
-impl From<Holding> for String {
-    fn from(holding: Holding) -> String {
-        holding.unit().to_string()
-    }
-}
-
-impl FromStr for Holding {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let number = || text.parse().map(|number| Self::Epoch(Epoch(number)));
-        match text {
-            "sat" => Ok(Self::Sat),
-            _ => number().map_err(|_| "write an epoch's number, or `sat`".to_owned()),
-        }
-    }
-}
-
 impl FromStr for RedeemTo {
     type Err = String;
 
@@ -223,12 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn holdings_and_targets_are_read() {
-        assert_eq!("7".parse(), Ok(Holding::Epoch(Epoch(7))));
-        assert_eq!("sat".parse(), Ok(Holding::Sat));
-        for bad in ["", "-1", "ehash-7", "SAT", "4294967296"] {
-            assert!(bad.parse::<Holding>().is_err(), "{bad}");
-        }
+    fn targets_are_read() {
         assert_eq!("ecash".parse(), Ok(RedeemTo::Ecash));
         let address = "bcrt1q6rhpng9evdsfnn833a4f4vej0asu6dk5srld6x";
         assert_eq!(address.parse(), Ok(RedeemTo::Address(address.into())));

@@ -1,9 +1,6 @@
 //! Tokens: what is in the wallet, sent, received, and what became of it.
 
-use crate::{
-    EhashWallet, WalletError,
-    address::{epoch_of_unit, split, unit},
-};
+use crate::{EhashWallet, Holding, WalletError};
 use cdk::{
     Amount,
     nuts::{CurrencyUnit, State, Token},
@@ -20,33 +17,35 @@ use work::Ehash;
 /// A token to hand over.
 #[derive(Clone, Serialize)]
 pub struct Sent {
-    /// Of which epoch.
-    pub epoch: Epoch,
-    /// How much.
-    pub amount: Ehash,
-    /// Whoever has this text has the eHash.
+    /// Of what.
+    pub of: Holding,
+    /// How much of it.
+    pub amount: u64,
+    /// Whoever has this text has it.
     pub token: String,
 }
 
 /// A token that was swapped for this wallet's own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Received {
-    /// Of which epoch.
-    pub epoch: Epoch,
-    /// How much.
-    pub amount: Ehash,
+    /// Of what.
+    pub of: Holding,
+    /// How much of it.
+    pub amount: u64,
 }
 
-/// How eHash came or went.
+/// How something came or went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Way {
     /// It was mined.
     Claimed,
-    /// It came as a token.
+    /// It came as a token; or, of satoshi ecash, for what was redeemed.
     Received,
     /// It left as a token.
     Sent,
+    /// It was exchanged for satoshi ecash, or for bitcoin at an address.
+    Redeemed,
 }
 
 /// One line of the history.
@@ -56,10 +55,10 @@ pub struct HistoryLine {
     pub time: u64,
     /// How.
     pub way: Way,
-    /// Of which epoch.
-    pub epoch: Epoch,
-    /// How much.
-    pub amount: Ehash,
+    /// Of what.
+    pub of: Holding,
+    /// How much of it.
+    pub amount: u64,
     /// `completed`; `pending` while a sent token was not received by anybody; `failed`.
     pub status: String,
 }
@@ -67,8 +66,13 @@ pub struct HistoryLine {
 impl EhashWallet {
     /// What the wallet holds of an epoch.
     pub(crate) async fn held(&self, epoch: Epoch) -> Result<Ehash, WalletError> {
-        let (url, states) = (self.mint()?.of_epoch(epoch), vec![State::Unspent]);
-        Ok(Ehash::new(self.store.get_balance(Some(url), Some(unit(epoch)), Some(states)).await?))
+        self.has(Holding::Epoch(epoch)).await.map(Ehash::new)
+    }
+
+    /// How much of something is in the wallet. The mint is not asked.
+    pub(crate) async fn has(&self, of: Holding) -> Result<u64, WalletError> {
+        let (url, states) = (of.address(self.mint()?), vec![State::Unspent]);
+        Ok(self.store.get_balance(Some(url), Some(of.unit()), Some(states)).await?)
     }
 
     /// What it holds of all epochs that it holds any of.
@@ -83,19 +87,19 @@ impl EhashWallet {
         Ok(held)
     }
 
-    /// Takes eHash of an epoch out of the wallet, as a token.
+    /// Takes something out of the wallet, as a token.
     ///
     /// # Errors
     /// When there is not as much, or the mint cannot be reached.
-    pub async fn send(&self, epoch: Epoch, amount: Ehash) -> Result<Sent, WalletError> {
-        let has = self.held(epoch).await?;
-        if amount == Ehash::ZERO || amount > has {
-            return Err(WalletError::TooLittle { epoch, has, wanted: amount });
+    pub async fn send(&self, of: Holding, amount: u64) -> Result<Sent, WalletError> {
+        let has = self.has(of).await?;
+        if amount == 0 || amount > has {
+            return Err(WalletError::TooLittle { of, has, wanted: amount });
         }
-        let wallet = self.of_epoch(epoch).await?;
-        let prepared = wallet.prepare_send(Amount::from(amount.get()), SendOptions::default()).await?;
+        let wallet = self.of_holding(of).await?;
+        let prepared = wallet.prepare_send(Amount::from(amount), SendOptions::default()).await?;
         let token = prepared.confirm(None).await?.to_string();
-        Ok(Sent { epoch, amount, token })
+        Ok(Sent { of, amount, token })
     }
 
     /// Swaps a token for this wallet's own, after which its giver cannot spend it any more.
@@ -105,31 +109,31 @@ impl EhashWallet {
     pub async fn receive(&self, text: &str) -> Result<Received, WalletError> {
         let text = text.trim();
         let token = Token::from_str(text).map_err(|_| WalletError::NoToken)?;
-        let unit = token.unit().unwrap_or(CurrencyUnit::Sat).to_string();
-        let epoch = epoch_of_unit(&unit).ok_or(WalletError::ForeignUnit(unit))?;
+        let unit = token.unit().unwrap_or(CurrencyUnit::Sat);
+        let of = Holding::of_unit(&unit).ok_or_else(|| WalletError::ForeignUnit(unit.to_string()))?;
         let url = token.mint_url().map_err(|_| WalletError::NoToken)?;
         let mint = self.mint()?;
-        if mint.of_epoch(epoch) != url {
-            let theirs = split(&url).map_or_else(|| url.to_string(), |(base, _)| base);
+        if of.address(mint) != url {
+            let theirs = of.mint_at(&url).unwrap_or_else(|| url.to_string());
             return Err(WalletError::ForeignMint { theirs, ours: mint.to_string() });
         }
-        let wallet = self.of_epoch(epoch).await?;
-        let amount = wallet.receive(text, ReceiveOptions::default()).await?;
-        Ok(Received { epoch, amount: ehash(amount) })
+        let wallet = self.of_holding(of).await?;
+        let amount = wallet.receive(text, ReceiveOptions::default()).await?.into();
+        Ok(Received { of, amount })
     }
 
-    /// Takes back what was sent of an epoch and nobody has received; also a token that a crash kept from being shown.
+    /// Takes back what was sent and nobody has received; also a token that a crash kept from being shown.
     ///
     /// # Errors
     /// When the mint cannot be reached.
-    pub async fn take_back(&self, epoch: Epoch) -> Result<Received, WalletError> {
-        let before = self.held(epoch).await?;
+    pub async fn take_back(&self, of: Holding) -> Result<Received, WalletError> {
+        let before = self.has(of).await?;
         // Tokens that somebody has received are found out here, and left.
-        let wallet = self.of_epoch(epoch).await?;
+        let wallet = self.of_holding(of).await?;
         for send in wallet.get_pending_sends().await? {
             wallet.revoke_send(send).await?;
         }
-        Ok(Received { epoch, amount: self.held(epoch).await?.saturating_sub(before) })
+        Ok(Received { of, amount: self.has(of).await?.saturating_sub(before) })
     }
 
     /// What came and went, the oldest first.
@@ -140,25 +144,29 @@ impl EhashWallet {
         let transactions = self.store.list_transactions(None, None, None).await?;
         let mint = self.mint()?;
         let line = |transaction: &Transaction| {
+            let of = Holding::at(mint, &transaction.mint_url)?;
             let way = match transaction.direction {
+                TransactionDirection::Outgoing if transaction.quote_id.is_some() => Way::Redeemed,
                 TransactionDirection::Outgoing => Way::Sent,
                 // A token that was refused: CDK writes the line before it asks, and leaves it.
                 TransactionDirection::Incoming if transaction.status != TransactionStatus::Completed => {
                     return None;
                 }
-                TransactionDirection::Incoming if transaction.quote_id.is_some() => Way::Claimed,
+                TransactionDirection::Incoming if transaction.quote_id.is_some() && of != Holding::Sat => {
+                    Way::Claimed
+                }
                 TransactionDirection::Incoming => Way::Received,
             };
             Some(HistoryLine {
                 time: transaction.timestamp,
                 way,
-                epoch: mint.epoch_of(&transaction.mint_url)?,
-                amount: ehash(transaction.amount),
+                of,
+                amount: transaction.amount.into(),
                 status: transaction.status.to_string(),
             })
         };
         let mut lines: Vec<_> = transactions.iter().filter_map(line).collect();
-        lines.sort_by_key(|line| (line.time, line.epoch));
+        lines.sort_by_key(|line| (line.time, line.of));
         Ok(lines)
     }
 }

@@ -14,8 +14,10 @@ use std::{
     task::Poll,
 };
 use tempfile::TempDir;
-use wallet::{EhashWallet, KeyOf, MintAddress, Places, SeedPhrase, WalletError};
+use wallet::{EhashWallet, Holding, KeyOf, MintAddress, Places, SeedPhrase, WalletError};
 use work::{Ehash, PayoutKey};
+
+const EPOCH_0: Holding = Holding::Epoch(Epoch(0));
 
 /// A wallet's directory, and its words.
 struct Owner {
@@ -109,7 +111,7 @@ async fn all_epochs_are_claimed_with_both_keys() {
         assert_eq!(rig.issued(epoch).await, held);
     }
     let history = wallet.history().await.unwrap();
-    assert_eq!(history.iter().map(|line| line.amount).sum::<Ehash>().get(), 3 * EPOCH + 442);
+    assert_eq!(history.iter().map(|line| line.amount).sum::<u64>(), 3 * EPOCH + 442);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -133,11 +135,11 @@ async fn an_interrupted_claim_is_taken_up_again() {
     assert_eq!(holdings(&wallet).await, [(0, credited, 0)]);
     assert_eq!(rig.issued(0).await, credited);
     let history = wallet.history().await.unwrap();
-    assert_eq!(history.iter().map(|line| line.amount).sum::<Ehash>().get(), credited);
+    assert_eq!(history.iter().map(|line| line.amount).sum::<u64>(), credited);
     // Whatever an interruption left behind, no token of it is spent or unknown to the mint.
-    let sent = wallet.send(Epoch(0), Ehash::new(credited)).await.unwrap();
+    let sent = wallet.send(EPOCH_0, credited).await.unwrap();
     let other = Owner::new(&rig).await;
-    assert_eq!(other.open().await.receive(&sent.token).await.unwrap().amount.get(), credited);
+    assert_eq!(other.open().await.receive(&sent.token).await.unwrap().amount, credited);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -147,26 +149,26 @@ async fn tokens_go_from_wallet_to_wallet() {
     credit(&mut rig, &[(alice.key(KeyOf::Device), 1000)]).await;
     let (from, to) = (alice.open().await, bob.open().await);
     from.claim().await.unwrap();
-    let short = from.send(Epoch(0), Ehash::new(1001)).await.map(|_| ()).unwrap_err();
+    let short = from.send(EPOCH_0, 1001).await.map(|_| ()).unwrap_err();
     assert!(matches!(short, WalletError::TooLittle { .. }), "{short}");
 
-    let sent = from.send(Epoch(0), Ehash::new(300)).await.unwrap();
+    let sent = from.send(EPOCH_0, 300).await.unwrap();
     let received = to.receive(&sent.token).await.unwrap();
-    assert_eq!((received.epoch, received.amount.get()), (Epoch(0), 300));
+    assert_eq!((received.of, received.amount), (EPOCH_0, 300));
     assert!(to.receive(&sent.token).await.is_err(), "a token is received once");
     assert!(from.receive(&sent.token).await.is_err(), "and not taken back after that");
     assert_eq!(holdings(&from).await, [(0, 700, 0)]);
     assert_eq!(holdings(&to).await, [(0, 300, 0)]);
     let history = from.history().await.unwrap();
     let ways: Vec<_> =
-        history.iter().map(|line| format!("{:?} {} {}", line.way, line.amount.get(), line.status)).collect();
+        history.iter().map(|line| format!("{:?} {} {}", line.way, line.amount, line.status)).collect();
     assert_eq!(ways, ["Claimed 1000 completed", "Sent 300 completed"]);
 
     // What nobody receives can be taken back, once, and what somebody has received cannot.
-    let lost = from.send(Epoch(0), Ehash::new(200)).await.unwrap();
+    let lost = from.send(EPOCH_0, 200).await.unwrap();
     assert_eq!(holdings(&from).await, [(0, 500, 0)]);
-    assert_eq!(from.take_back(Epoch(0)).await.unwrap().amount.get(), 200);
-    assert_eq!(from.take_back(Epoch(0)).await.unwrap().amount.get(), 0);
+    assert_eq!(from.take_back(EPOCH_0).await.unwrap().amount, 200);
+    assert_eq!(from.take_back(EPOCH_0).await.unwrap().amount, 0);
     assert!(to.receive(&lost.token).await.is_err());
     assert_eq!(holdings(&from).await, [(0, 700, 0)]);
 
@@ -185,12 +187,12 @@ async fn interrupted_tokens_are_not_lost() {
     alice.open().await.claim().await.unwrap();
     let (mut received, mut interrupted) = (0, 0);
     for times in (0..8).cycle().take(24) {
-        let sent = until_woken(times, alice.open().await.send(Epoch(0), Ehash::new(33))).await;
+        let sent = until_woken(times, alice.open().await.send(EPOCH_0, 33)).await;
         let Some(Ok(sent)) = sent else {
             interrupted += 1;
             tokio::time::sleep(std::time::Duration::from_millis(300)).await;
             // Whether or not there was a token, nobody has it.
-            alice.open().await.take_back(Epoch(0)).await.unwrap();
+            alice.open().await.take_back(EPOCH_0).await.unwrap();
             assert_eq!(holdings(&alice.open().await).await, [(0, 1000 - received, 0)]);
             continue;
         };
@@ -217,10 +219,10 @@ async fn the_words_bring_everything_back() {
     credit(&mut rig, &[(alice.key(KeyOf::Epoch(Epoch(1))), 900)]).await;
     let wallet = alice.open().await;
     wallet.claim().await.unwrap();
-    let sent = wallet.send(Epoch(0), Ehash::new(12_345)).await.unwrap();
+    let sent = wallet.send(EPOCH_0, 12_345).await.unwrap();
     let other = bob.open().await;
     other.receive(&sent.token).await.unwrap();
-    let back = other.send(Epoch(0), Ehash::new(45)).await.unwrap();
+    let back = other.send(EPOCH_0, 45).await.unwrap();
     wallet.receive(&back.token).await.unwrap();
     credit(&mut rig, &[(alice.key(KeyOf::Epoch(Epoch(1))), 11)]).await;
     let expected = holdings(&wallet).await;
@@ -246,8 +248,8 @@ async fn the_words_bring_everything_back() {
 
     // New secrets do not meet the old ones.
     assert_eq!(restored.claim().await.unwrap().total().get(), 11);
-    restored.send(Epoch(1), Ehash::new(1011)).await.unwrap();
-    restored.send(Epoch(0), Ehash::new(EPOCH - 12_300)).await.unwrap();
+    restored.send(Holding::Epoch(Epoch(1)), 1011).await.unwrap();
+    restored.send(EPOCH_0, EPOCH - 12_300).await.unwrap();
     drop(restored);
 
     // The store alone is lost.

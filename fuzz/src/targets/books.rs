@@ -69,6 +69,7 @@ fn params(input: &mut Input<'_>) -> Params {
         window: input.pick(&[4, 1, 2, 1024, 0]),
         fee_ppm: input.pick(&[10_000, 0, 1_000_000, 333_333, 1_000_001]),
         maturity: input.pick(&[3, 1, 100, 100_000, 0]),
+        redeem_blocks: input.pick(&[0, 1, 20, u32::MAX]),
     }
 }
 

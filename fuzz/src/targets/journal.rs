@@ -68,7 +68,7 @@ pub fn key(number: u8) -> PayoutKey {
 /// One event of each kind.
 pub fn events() -> Vec<Event> {
     let hash = |byte: u8| BlockHash::from_bytes([byte; 32]);
-    let params = Params { q: 3, window: 16, fee_ppm: 10_000, maturity: 100 };
+    let params = Params { q: 3, window: 16, fee_ppm: 10_000, maturity: 100, redeem_blocks: 0 };
     let source = Source { front: 1, shard: 300 };
     let credits = vec![(key(1), Ehash::new(1 << 20)), (key(2), Ehash::new(3 << 40)), (key(1), Ehash::new(7))];
     vec![

@@ -103,7 +103,7 @@ fn pay_out_and_pull(which: (u32, usize)) -> u32 {
             assert!(settled(mint, quote).await);
             Ok(())
         };
-        let ((_, quote), survived) = bench.pull_at(point, &prepare, redeem);
+        let ((_, quote), survived) = bench.pull_at(point, prepare, redeem);
         let mint = bench.mint.url();
         let paid = bench.runtime.block_on(settled(&mint, &quote));
         let left = bench.runtime.block_on(async { restored(Holder::new(1).of_epoch(&mint, 0).await).await });

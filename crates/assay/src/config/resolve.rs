@@ -83,6 +83,7 @@ impl PoolFile {
             window: self.epochs.window,
             fee_ppm: self.epochs.fee_ppm,
             maturity: self.epochs.maturity,
+            redeem_blocks: self.epochs.redeem_blocks,
         };
         epochs.validate().context("[epochs] cannot be used")?;
         let shards = shards(self.pool.shards);

@@ -28,7 +28,7 @@ use crate::roles::{MintPlan, PoolPlan, RunningPool, identity};
 const SECONDS_PER_BLOCK: u64 = 4;
 
 /// An epoch is half a block's work, and a block pays the last four.
-const EPOCHS: Params = Params { q: 1, window: 4, fee_ppm: 10_000, maturity: 2 };
+const EPOCHS: Params = Params { q: 1, window: 4, fee_ppm: 10_000, maturity: 2, redeem_blocks: 0 };
 
 /// Payouts go out at once: nobody waits for others in a play.
 const REDEMPTION: RedemptionPlan = RedemptionPlan {
@@ -123,6 +123,7 @@ impl Scene {
                 data_dir: dir.path(),
                 redemption: Some((rewards, REDEMPTION)),
             }),
+            ends_epochs: None,
             stop: stop.clone(),
         })?;
         let address = running.pool.local_addr();

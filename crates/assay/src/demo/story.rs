@@ -179,14 +179,13 @@ impl Teller {
             self.say(format!("{name}: claimed {} eHash", amount::ehash(self.claim(wallet)?)));
         }
         let credit = self.ledger.reader()?.credit(epoch, &self.wallets.ada)?;
-        let sent = runtime.block_on(ada.send(epoch, Ehash::new((credit.get() / 2).max(1))))?;
+        let of = Holding::Epoch(epoch);
+        let sent = runtime.block_on(ada.send(of, (credit.get() / 2).max(1)))?;
         runtime.block_on(grace.receive(&sent.token))?;
         self.say(format!(
             "Ada: gave {} eHash of epoch {epoch} to Grace, as a token",
-            amount::ehash(sent.amount)
+            amount::ehash(Ehash::new(sent.amount))
         ));
-
-        let of = Holding::Epoch(epoch);
         let redeemed = runtime.block_on(ada.redeem(of, &RedeemTo::Ecash, None))?;
         self.say(format!(
             "Ada: redeemed epoch {epoch} for {} sat of ecash",

@@ -40,24 +40,28 @@ pub fn claimed(claimed: &Claimed) -> String {
 }
 
 pub fn received(received: &Received) -> String {
-    format!("received {} eHash of epoch {}", ehash(received.amount), received.epoch)
+    format!("received {}", some(received.of, received.amount))
 }
 
 pub fn taken_back(back: &Received) -> String {
-    format!("{} eHash of epoch {} came back", ehash(back.amount), back.epoch)
+    format!("{} came back", some(back.of, back.amount))
+}
+
+fn some(of: Holding, amount: u64) -> String {
+    match of {
+        Holding::Epoch(epoch) => format!("{} eHash of epoch {epoch}", ehash(Ehash::new(amount))),
+        Holding::Sat => format!("{amount} sat of ecash"),
+    }
 }
 
 pub fn redeemed(redeemed: &Redeemed) -> String {
     let Redeemed { of, spent, sats, state, outpoint } = redeemed;
-    let spent = match of {
-        Holding::Epoch(_) => ehash(Ehash::new(*spent)),
-        Holding::Sat => spent.to_string(),
-    };
+    let spent = some(*of, *spent);
     let place = outpoint.as_deref().map(|outpoint| format!(" by {outpoint}")).unwrap_or_default();
     match state.as_str() {
-        "paid" => format!("{sats} sat for {spent} of {of}, paid{place}"),
+        "paid" => format!("{sats} sat for {spent}, paid{place}"),
         _ => format!(
-            "{sats} sat for at most {spent} of {of}: the mint pays them with the next transaction, whatever becomes of this \
+            "{sats} sat for at most {spent}: the mint pays them with the next transaction, whatever becomes of this \
              wallet; `assay wallet balance` then shows what is left of the fee"
         ),
     }
@@ -119,15 +123,10 @@ pub fn history(lines: &[HistoryLine]) -> String {
             Way::Claimed => "claimed",
             Way::Received => "received",
             Way::Sent => "sent",
+            Way::Redeemed => "redeemed",
         };
-        let _ = writeln!(
-            text,
-            "{}  {way:<8}  {} eHash of epoch {}  {}",
-            time(line.time),
-            ehash(line.amount),
-            line.epoch,
-            line.status
-        );
+        let _ =
+            writeln!(text, "{}  {way:<8}  {}  {}", time(line.time), some(line.of, line.amount), line.status);
     }
     match text.trim_end() {
         "" => "nothing has come or gone".into(),

@@ -109,11 +109,15 @@ fn put(out: &mut Vec<u8>, mut number: u64) {
     }
 }
 
+/// Parameters come last. Those that end no epoch say nothing of it, as all did once.
 fn put_params(out: &mut Vec<u8>, params: &Params) {
     out.push(params.q);
     put(out, u64::from(params.window));
     put(out, u64::from(params.fee_ppm));
     put(out, u64::from(params.maturity));
+    if params.redeem_blocks > 0 {
+        put(out, u64::from(params.redeem_blocks));
+    }
 }
 
 /// Amounts are sums of powers of two as large as a share's worth: trailing zeros are counted, not written.
@@ -262,7 +266,12 @@ impl Fields<'_> {
     }
 
     fn params(&mut self) -> Result<Params, DecodeError> {
-        Ok(Params { q: self.byte()?, window: self.u16()?, fee_ppm: self.u32()?, maturity: self.u32()? })
+        let (q, window, fee_ppm, maturity) = (self.byte()?, self.u16()?, self.u32()?, self.u32()?);
+        let redeem_blocks = if self.0.is_empty() { None } else { Some(self.u32()?) };
+        match redeem_blocks {
+            Some(0) => Err(DecodeError::Form),
+            some => Ok(Params { q, window, fee_ppm, maturity, redeem_blocks: some.unwrap_or(0) }),
+        }
     }
 }
 
@@ -276,8 +285,16 @@ mod tests {
         let hash = || any::<[u8; 32]>().prop_map(BlockHash::from_bytes);
         let reward = || any::<u64>().prop_map(Msats::new);
         let params = || {
-            (any::<u8>(), any::<u16>(), any::<u32>(), any::<u32>())
-                .prop_map(|(q, window, fee_ppm, maturity)| Params { q, window, fee_ppm, maturity })
+            let redeem_blocks = prop_oneof![Just(0), any::<u32>()];
+            (any::<u8>(), any::<u16>(), any::<u32>(), any::<u32>(), redeem_blocks).prop_map(
+                |(q, window, fee_ppm, maturity, redeem_blocks)| Params {
+                    q,
+                    window,
+                    fee_ppm,
+                    maturity,
+                    redeem_blocks,
+                },
+            )
         };
         let amount = (1..u64::MAX, 0u32..64).prop_map(|(n, shift)| Ehash::new((n << shift).max(1)));
         let credits = prop::collection::vec(((0u8..20).prop_map(test_key), amount), 0..20);
@@ -329,6 +346,16 @@ mod tests {
         let credits = vec![(test_key(1), Ehash::new((1 << 50) >> 37)); 10];
         let batch = Batch { source: Source { front: 0, shard: 0 }, sequence: 1, credits };
         assert_eq!(encode(&Event::Credits(batch)).1.len(), 4 + 10 * 34);
+    }
+
+    #[test]
+    fn parameters_of_before_end_no_epoch() {
+        let params = Params { redeem_blocks: 0, ..Params::default() };
+        let old = [1, 3, 16, 0x90, 0x4e, 100];
+        assert_eq!(Decoder::new().decode(CREATED, &old), Ok(Event::Created(params)));
+        assert_eq!(encode(&Event::Created(params)), (CREATED, old.to_vec()));
+        let zero = [1, 3, 16, 0x90, 0x4e, 100, 0];
+        assert_eq!(Decoder::new().decode(CREATED, &zero), Err(DecodeError::Form));
     }
 
     #[test]

@@ -132,7 +132,8 @@ mod tests {
     #[test]
     fn the_chain_is_what_it_was() {
         let mut head = Head::default();
-        Row::append(&mut head, &Event::Created(crate::Params::default()));
+        let params = crate::Params { redeem_blocks: 0, ..crate::Params::default() };
+        Row::append(&mut head, &Event::Created(params));
         Row::append(&mut head, &Event::BlockDisconnected(BlockHash::from_bytes([7; 32])));
         let row = Row::append(&mut head, &Event::EpochFrozen(Epoch(3)));
         assert_eq!(row.payload, [1, 3]);

@@ -89,7 +89,12 @@ impl State {
         assert_eq!(sum, u128::from(self.open.size.get()), "epoch {epoch} closes with another sum than its Q");
         assert_eq!(self.closed.len(), epoch.index());
 
-        self.closed.push(ClosedEpoch { state: EpochState::Accruing, pot: Msats::ZERO, swept: Msats::ZERO });
+        self.closed.push(ClosedEpoch {
+            state: EpochState::Accruing,
+            pot: Msats::ZERO,
+            swept: Msats::ZERO,
+            redeemable_until: None,
+        });
         self.accruing.insert(epoch);
         applied.epochs.insert(epoch);
         applied.closed.push((epoch, credits));

@@ -1,6 +1,6 @@
 //! What becomes of an epoch after it closes, and the parameters that epochs have.
 
-use super::{Applied, State};
+use super::{Applied, ClosedEpoch, State};
 use crate::{BlockHash, Epoch, Msats, Outcome, Params, Refusal};
 use serde::{Deserialize, Serialize};
 use work::Ehash;
@@ -66,6 +66,8 @@ pub struct EpochInfo {
     pub pot: Msats,
     /// What went to the carry when it retired.
     pub swept: Msats,
+    /// The chain's height from which it may retire. None before it is redeemable, and when it does not end by itself.
+    pub redeemable_until: Option<u32>,
 }
 
 impl EpochInfo {
@@ -97,12 +99,13 @@ impl State {
                 credited: self.open.filled,
                 pot: Msats::ZERO,
                 swept: Msats::ZERO,
+                redeemable_until: None,
             });
         }
         let closed = self.closed.get(epoch.index())?;
         let size = self.params_of(epoch).epoch_size();
-        let (state, pot, swept) = (closed.state, closed.pot, closed.swept);
-        Some(EpochInfo { epoch, state, size, credited: size, pot, swept })
+        let ClosedEpoch { state, pot, swept, redeemable_until } = *closed;
+        Some(EpochInfo { epoch, state, size, credited: size, pot, swept, redeemable_until })
     }
 
     /// How many epochs are in a state.
@@ -117,9 +120,11 @@ impl State {
             self.settling.iter().copied().filter(|epoch| !self.waits_for_blocks(*epoch)).collect();
         for epoch in ready {
             self.settling.remove(&epoch);
+            let until = self.params_of(epoch).redeemable_until(self.tip);
             let closed = &mut self.closed[epoch.index()];
             assert_eq!(closed.state, EpochState::Settling);
             closed.state = EpochState::Redeemable;
+            closed.redeemable_until = until;
             let pot = closed.pot;
             applied.epochs.insert(epoch);
             applied.tell(Outcome::EpochRedeemable { epoch, pot });
@@ -152,8 +157,10 @@ impl State {
         }
         self.accruing.remove(&epoch);
         self.settling.remove(&epoch);
+        let until = self.params_of(epoch).redeemable_until(self.tip);
         let closed = &mut self.closed[epoch.index()];
         closed.state = EpochState::Frozen;
+        closed.redeemable_until = until;
         let pot = closed.pot;
         applied.epochs.insert(epoch);
         applied.tell(Outcome::EpochFrozen { epoch, pot });
@@ -171,7 +178,10 @@ impl State {
             let (state, wanted, action) = (state.name(), "redeemable or frozen", "retired");
             return Err(Refusal::EpochState { epoch, state, wanted, action });
         }
-        let closed = &mut self.closed[epoch.index()];
+        let (tip, closed) = (self.tip, &mut self.closed[epoch.index()]);
+        if let Some(until) = closed.redeemable_until.filter(|until| tip.is_none_or(|tip| tip < *until)) {
+            return Err(Refusal::EpochPromised { epoch, until });
+        }
         let Some(redeemed) = closed.pot.checked_sub(swept) else {
             return Err(Refusal::SweptTooMuch { epoch, pot: closed.pot, swept });
         };

@@ -104,6 +104,7 @@ struct ClosedEpoch {
     state: EpochState,
     pot: Msats,
     swept: Msats,
+    redeemable_until: Option<u32>,
 }
 
 /// The books. See the module's documentation.

@@ -97,7 +97,7 @@ impl State {
 
     fn restore_epochs(&mut self, epochs: &[EpochInfo]) -> Result<(), Inconsistent> {
         for (number, info) in epochs.iter().enumerate() {
-            let EpochInfo { epoch, state, size, credited, pot, swept } = *info;
+            let EpochInfo { epoch, state, size, credited, pot, swept, redeemable_until } = *info;
             require!(epoch.index() == number, "epoch {number} is missing");
             let is_open = epoch == self.open.epoch;
             require!(is_open == (state == EpochState::Open), "epoch {epoch} is said to be {}", state.name());
@@ -112,7 +112,11 @@ impl State {
                 swept == Msats::ZERO || state == EpochState::Retired,
                 "epoch {epoch} was swept but is not retired"
             );
-            self.closed.push(ClosedEpoch { state, pot, swept });
+            require!(
+                redeemable_until.is_none() || !state.is_provisional(),
+                "epoch {epoch} has an end but is not redeemable"
+            );
+            self.closed.push(ClosedEpoch { state, pot, swept, redeemable_until });
             match state {
                 EpochState::Accruing => self.accruing.insert(epoch),
                 EpochState::Settling => self.settling.insert(epoch),

@@ -45,6 +45,12 @@ pub enum StoreError {
         /// The newest schema known here.
         known: i64,
     },
+    /// Written by an older program, and only looked at here.
+    #[error("{path} was written by an older assay: start the pool of this version first, which brings it up")]
+    Older {
+        /// The ledger.
+        path: PathBuf,
+    },
     /// There was a ledger.
     #[error(
         "{path} is missing, empty or overwritten, although a ledger was kept here: bring it back together with its -wal file, or restore a backup; to begin new books on purpose, move {path}.lock and {path}-wal away"

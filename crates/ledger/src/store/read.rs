@@ -33,6 +33,7 @@ impl ReadOnly {
         match schema::look(&db, path)? {
             schema::Found::Ledger => Ok(ReadOnly { db }),
             schema::Found::Empty => Err(StoreError::Missing { path: path.into() }),
+            schema::Found::Older => Err(StoreError::Older { path: path.into() }),
         }
     }
 }
@@ -140,6 +141,7 @@ pub(crate) fn params(db: &Connection) -> Result<Vec<(Epoch, Params)>, StoreError
             window: c.get("window")?,
             fee_ppm: c.get("fee_ppm")?,
             maturity: c.get("maturity")?,
+            redeem_blocks: c.get("redeem_blocks")?,
         };
         Ok((c.epoch("first_epoch")?, params))
     })
@@ -165,6 +167,7 @@ pub(crate) fn epochs(db: &Connection, from: Epoch, limit: u32) -> Result<Vec<Epo
             credited: c.ehash("credited")?,
             pot: c.msats("pot")?,
             swept: c.msats("swept")?,
+            redeemable_until: c.get("redeemable_until")?,
         })
     })
 }

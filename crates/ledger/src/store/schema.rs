@@ -4,8 +4,14 @@ use super::StoreError;
 use rusqlite::Connection;
 use std::path::Path;
 
-/// Layout that this program writes. A newer one is refused; an older one would be migrated here.
-pub(super) const VERSION: i64 = 1;
+/// Layout that this program writes. A newer one is refused; an older one is brought up when the ledger is opened for writing.
+pub(super) const VERSION: i64 = 2;
+/// Before epochs ended: their journals know no `redeem_blocks`, so that no epoch of theirs has an end.
+const BEFORE_ENDS: i64 = 1;
+const FROM_BEFORE_ENDS: &str = "
+ALTER TABLE params ADD COLUMN redeem_blocks INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE epochs ADD COLUMN redeemable_until INTEGER;
+";
 /// "ASAY": tells a ledger from other SQLite files.
 pub(super) const APPLICATION: i64 = 0x4153_4159;
 
@@ -38,7 +44,8 @@ CREATE TABLE params (
     q INTEGER NOT NULL,
     window INTEGER NOT NULL,
     fee_ppm INTEGER NOT NULL,
-    maturity INTEGER NOT NULL
+    maturity INTEGER NOT NULL,
+    redeem_blocks INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE epochs (
     epoch INTEGER PRIMARY KEY,
@@ -46,7 +53,8 @@ CREATE TABLE epochs (
     size INTEGER NOT NULL,
     credited INTEGER NOT NULL,
     pot INTEGER NOT NULL,
-    swept INTEGER NOT NULL
+    swept INTEGER NOT NULL,
+    redeemable_until INTEGER
 ) STRICT;
 CREATE TABLE credits (
     epoch INTEGER NOT NULL,
@@ -88,6 +96,8 @@ CREATE TABLE sources (
 pub(super) enum Found {
     Empty,
     Ledger,
+    /// Of an older program.
+    Older,
 }
 
 /// Looks at a file before anything is changed in it.
@@ -103,11 +113,21 @@ pub(super) fn look(db: &Connection, path: &Path) -> Result<Found, StoreError> {
     match (pragma("application_id")?, pragma("user_version")?) {
         (0, 0) if objects == 0 => Ok(Found::Empty),
         (APPLICATION, VERSION) => Ok(Found::Ledger),
+        (APPLICATION, BEFORE_ENDS) => Ok(Found::Older),
         (APPLICATION, found) if found > VERSION => {
             Err(StoreError::Newer { path: path.into(), found, known: VERSION })
         }
         _ => Err(StoreError::NotALedger { path: path.into() }),
     }
+}
+
+/// Brings an older layout up, wholly or not at all.
+pub(super) fn bring_up(db: &mut Connection) -> Result<(), StoreError> {
+    let doing = StoreError::sqlite("bringing the ledger's tables up to this version");
+    let transaction = db.transaction().map_err(&doing)?;
+    transaction.execute_batch(FROM_BEFORE_ENDS).map_err(&doing)?;
+    transaction.pragma_update(None, "user_version", VERSION).map_err(&doing)?;
+    transaction.commit().map_err(&doing)
 }
 
 /// Lays out an empty file, wholly or not at all.

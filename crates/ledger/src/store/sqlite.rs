@@ -80,8 +80,10 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
     db.pragma_update(None, "wal_autocheckpoint", WAL_PAGES).map_err(&doing)?;
     db.pragma_update(None, "cache_size", CACHE_KIB).map_err(&doing)?;
     db.set_prepared_statement_cache_capacity(32);
-    if found == schema::Found::Empty {
-        schema::create(&mut db)?;
+    match found {
+        schema::Found::Empty => schema::create(&mut db)?,
+        schema::Found::Older => schema::bring_up(&mut db)?,
+        schema::Found::Ledger => {}
     }
     Ok(db)
 }
@@ -191,10 +193,11 @@ fn fold_ledger(db: &Transaction<'_>, fold: &Fold<'_>) -> rusqlite::Result<()> {
         state.leases_taken()
     ])?;
     let mut insert = db.prepare_cached(
-        "INSERT OR REPLACE INTO params (first_epoch, q, window, fee_ppm, maturity) VALUES (?1, ?2, ?3, ?4, ?5)",
+        "INSERT OR REPLACE INTO params (first_epoch, q, window, fee_ppm, maturity, redeem_blocks)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )?;
     for (first, p) in state.params_by_epoch() {
-        insert.execute(params![first.get(), p.q, p.window, p.fee_ppm, p.maturity])?;
+        insert.execute(params![first.get(), p.q, p.window, p.fee_ppm, p.maturity, p.redeem_blocks])?;
     }
     let mut insert =
         db.prepare_cached("INSERT OR REPLACE INTO sources (front, shard, sequence) VALUES (?1, ?2, ?3)")?;
@@ -207,7 +210,8 @@ fn fold_ledger(db: &Transaction<'_>, fold: &Fold<'_>) -> rusqlite::Result<()> {
 fn fold_epoch(db: &Transaction<'_>, fold: &Fold<'_>, epoch: Epoch) -> rusqlite::Result<()> {
     let info = fold.state.epoch(epoch).expect("only epochs that are open or closed change");
     let mut insert = db.prepare_cached(
-        "INSERT OR REPLACE INTO epochs (epoch, state, size, credited, pot, swept) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        "INSERT OR REPLACE INTO epochs (epoch, state, size, credited, pot, swept, redeemable_until)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?;
     insert.execute(params![
         epoch.get(),
@@ -215,7 +219,8 @@ fn fold_epoch(db: &Transaction<'_>, fold: &Fold<'_>, epoch: Epoch) -> rusqlite::
         info.size.get(),
         info.credited.get(),
         info.pot.get(),
-        info.swept.get()
+        info.swept.get(),
+        info.redeemable_until
     ])?;
     Ok(())
 }

@@ -18,7 +18,7 @@ fn credits(sequence: u64, amount: u64) -> Event {
 fn write(path: &Path, folded: u64, tail: u64) -> (State, Head) {
     let mut store = SqliteStore::open(path).unwrap();
     assert!(store.recover().unwrap().is_none());
-    let params = Params::default();
+    let params = Params { redeem_blocks: 0, ..Params::default() };
     let (mut state, mut head, mut changes) =
         (State::create(params).unwrap(), Head::default(), Changes::default());
     let mut rows = vec![Row::append(&mut head, &Event::Created(params))];
@@ -146,15 +146,35 @@ fn a_newer_schema_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("ledger.sqlite");
     write(&path, 1, 0);
-    Connection::open(&path).unwrap().pragma_update(None, "user_version", 2).unwrap();
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 3).unwrap();
     for error in [
         SqliteStore::open(&path).unwrap_err(),
         crate::Reader::open(&path).unwrap_err(),
         crate::verify(&path).unwrap_err(),
     ] {
-        assert!(matches!(error, StoreError::Newer { found: 2, known: 1, .. }), "{error}");
+        assert!(matches!(error, StoreError::Newer { found: 3, known: 2, .. }), "{error}");
         assert!(error.to_string().contains("upgrade assay"), "{error}");
     }
+}
+
+#[test]
+fn an_older_schema_is_brought_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ledger.sqlite");
+    let (_, head) = write(&path, 3, 2);
+    let before =
+        "ALTER TABLE params DROP COLUMN redeem_blocks; ALTER TABLE epochs DROP COLUMN redeemable_until;
+        PRAGMA user_version = 1";
+    Connection::open(&path).unwrap().execute_batch(before).unwrap();
+    for error in [crate::Reader::open(&path).unwrap_err(), crate::verify(&path).unwrap_err()] {
+        assert!(matches!(error, StoreError::Older { .. }), "{error}");
+        assert!(error.to_string().contains("start the pool"), "{error}");
+    }
+    for _ in 0..2 {
+        let recovered = SqliteStore::open(&path).unwrap().recover().unwrap().unwrap();
+        assert_eq!(recovered.folded.sequence + recovered.tail.len() as u64, head.sequence);
+    }
+    assert!(crate::verify(&path).unwrap().is_clean());
 }
 
 #[test]

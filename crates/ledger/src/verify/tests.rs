@@ -10,7 +10,7 @@ use std::path::Path;
 use work::Ehash;
 
 fn write(path: &Path) -> (Ledger, crate::LedgerHandle) {
-    let params = Params { q: 3, window: 2, fee_ppm: 0, maturity: 2 };
+    let params = Params { q: 3, window: 2, fee_ppm: 0, maturity: 2, redeem_blocks: 0 };
     let (ledger, handle) = Ledger::open(path, params).unwrap();
     let q = params.epoch_size().get();
     for sequence in 1..=9 {
@@ -97,6 +97,7 @@ fn damage_is_named() {
     );
     case("UPDATE epochs SET pot = 1 WHERE epoch = 2", "table epochs, row 00000002");
     case("DELETE FROM epochs WHERE epoch = 1", "table epochs, row 00000001: the row is missing");
+    case("UPDATE epochs SET redeemable_until = 7 WHERE epoch = 1", "table epochs, row 00000001");
     case("UPDATE epochs SET state = 'retired' WHERE epoch = 1", "table epochs, row 00000001");
     case("UPDATE blocks SET status = 'final' WHERE status = 'disconnected'", "status: Final");
     case("UPDATE blocks SET reward = 7 WHERE height = 2", "reward: Msats(7)");
@@ -108,7 +109,10 @@ fn damage_is_named() {
     );
     case("UPDATE sources SET sequence = 3", "table sources, row front 1 shard 0");
     case("UPDATE params SET maturity = 5", "table params, row 0");
-    case("INSERT INTO params VALUES (77, 1, 1, 1, 1)", "table params, row 77: the journal makes no such row");
+    case(
+        "INSERT INTO params VALUES (77, 1, 1, 1, 1, 1)",
+        "table params, row 77: the journal makes no such row",
+    );
 }
 
 /// A journal with a sound chain of hashes that says what cannot have happened.

@@ -367,7 +367,7 @@ fn blocks_are_there_to_be_compared_after_a_restart() {
 #[test]
 fn books_are_read_back_from_any_transaction() {
     use rand::{Rng, SeedableRng, rngs::StdRng};
-    let params = Params { q: 12, window: 3, fee_ppm: 20_000, maturity: 2 };
+    let params = Params { q: 12, window: 3, fee_ppm: 20_000, maturity: 2, redeem_blocks: 0 };
     let mut rng = StdRng::seed_from_u64(7);
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("ledger.sqlite");

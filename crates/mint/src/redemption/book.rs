@@ -17,7 +17,13 @@ use std::{
 
 /// "Assay redemptions", as SQLite keeps it in a file's header.
 const APPLICATION_ID: i32 = 0x6173_7264;
-const LAYOUT: i32 = 2;
+const LAYOUT: i32 = 3;
+/// Before units ended.
+const BEFORE_ENDS: i32 = 2;
+const ENDED: &str = "
+    -- Units of which nothing is redeemed any more.
+    CREATE TABLE ended (unit TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
+";
 const TABLES: &str = "
     CREATE TABLE redemptions (
         quote    TEXT PRIMARY KEY,
@@ -180,17 +186,18 @@ impl RedemptionBook {
         let pragma = |name| transaction.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
         match (pragma("application_id")?, pragma("user_version")?) {
             (APPLICATION_ID, LAYOUT) => return Ok(()),
-            (0, 0) => {}
+            (APPLICATION_ID, BEFORE_ENDS) => {}
+            (0, 0) => transaction.execute_batch(TABLES)?,
             _ => return Err(BookError::Foreign(path.display().to_string())),
         }
-        transaction.execute_batch(TABLES)?;
+        transaction.execute_batch(ENDED)?;
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.pragma_update(None, "user_version", LAYOUT)?;
         Ok(transaction.commit()?)
     }
 
     /// Notes that a redemption will be paid for; `rate` bounds what its unit may cost altogether. The same again gives how
-    /// far it is.
+    /// far it is. Of a unit that has ended it is refused.
     ///
     /// # Errors
     /// [`BookError::Exceeded`], or [`BookError::Conflict`] for an invoice that another redemption pays and for other terms
@@ -205,6 +212,10 @@ impl RedemptionBook {
             }
             if *way == Way::Ecash && is_paid_for(db, target)? {
                 return Err(conflict("another redemption pays its invoice"));
+            }
+            if is_ended(db, &unit.to_string())? {
+                refuse(db, quote)?;
+                return Ok(Progress::Refused);
             }
             let mut sums = sums(db, "unit = ?1", &unit.to_string())?;
             if let Rate::Epoch { pot, .. } = rate {
@@ -273,12 +284,21 @@ impl RedemptionBook {
             if let Some((redemption, progress)) = find(db, quote)? {
                 return Ok((Some(redemption), progress));
             }
-            db.execute(
-                "INSERT INTO redemptions (quote, unit, way, target, amount, reserve, sats, fee, state)
-                 VALUES (?1, 'none', 'onchain', '', 0, 0, 0, 0, 'refused')",
-                params![quote],
-            )?;
+            refuse(db, quote)?;
             Ok((None, Progress::Refused))
+        })
+    }
+
+    /// Ends an epoch: no redemption of it is begun any more. Gives what was redeemed of it; while some of that is under way,
+    /// the epoch is not over.
+    ///
+    /// # Errors
+    /// When the book cannot be written.
+    pub fn end(&self, unit: EpochUnit) -> Result<Redeemed, BookError> {
+        let unit = unit.to_string();
+        self.write(|db| {
+            db.execute("INSERT OR IGNORE INTO ended (unit) VALUES (?1)", [&unit])?;
+            sums(db, "unit = ?1", &unit)
         })
     }
 
@@ -347,6 +367,20 @@ impl RedemptionBook {
 fn find(db: &Connection, quote: &str) -> Result<Option<(Redemption, Progress)>, BookError> {
     let mut query = db.prepare_cached("SELECT * FROM redemptions WHERE quote = ?1")?;
     Ok(query.query_row([quote], read).optional()?)
+}
+
+/// Notes that a redemption that is not in the book never will be paid for.
+fn refuse(db: &Connection, quote: &str) -> Result<(), BookError> {
+    db.execute(
+        "INSERT INTO redemptions (quote, unit, way, target, amount, reserve, sats, fee, state)
+         VALUES (?1, 'none', 'onchain', '', 0, 0, 0, 0, 'refused')",
+        [quote],
+    )?;
+    Ok(())
+}
+
+fn is_ended(db: &Connection, unit: &str) -> Result<bool, BookError> {
+    Ok(db.prepare_cached("SELECT 1 FROM ended WHERE unit = ?1")?.exists([unit])?)
 }
 
 fn is_paid_for(db: &Connection, invoice: &str) -> Result<bool, BookError> {

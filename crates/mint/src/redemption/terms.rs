@@ -73,6 +73,16 @@ pub enum NoTerms {
     /// After its end.
     #[error("epoch {0} is retired: what was not redeemed in time went to later epochs")]
     Retired(Epoch),
+    /// After its time.
+    #[error(
+        "epoch {epoch} could be redeemed until block {until}: what was not redeemed in time goes to later epochs"
+    )]
+    Expired {
+        /// The epoch.
+        epoch: Epoch,
+        /// The height.
+        until: u32,
+    },
     /// An epoch that no block paid.
     #[error("eHash of epoch {0} is worth nothing: the pool found no block while the epoch collected")]
     Worthless(Epoch),
@@ -142,6 +152,10 @@ pub(crate) fn rate(books: &dyn Books, unit: &CurrencyUnit) -> Result<Rate, NoTer
         EpochState::Retired => Err(NoTerms::Retired(epoch)),
         EpochState::Redeemable | EpochState::Frozen if outlook.info.pot == ledger::Msats::ZERO => {
             Err(NoTerms::Worthless(epoch))
+        }
+        EpochState::Redeemable | EpochState::Frozen if outlook.has_expired() => {
+            let until = outlook.info.redeemable_until.unwrap_or_default();
+            Err(NoTerms::Expired { epoch, until })
         }
         EpochState::Redeemable | EpochState::Frozen => {
             Ok(Rate::Epoch { pot: outlook.info.pot, size: outlook.info.size })
@@ -227,6 +241,7 @@ mod tests {
             credited: Ehash::new(1 << 47),
             pot: Msats::ZERO,
             swept: Msats::ZERO,
+            redeemable_until: None,
         };
         let params = Params::default();
         Outlook { info, params, open_epoch: Epoch(7), tip: Some(1000), collects_until: Epoch(21), final_at }

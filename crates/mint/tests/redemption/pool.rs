@@ -68,7 +68,7 @@ impl Pool {
         let dir = TempDir::new().unwrap();
         let config = DevchainConfig { maturity: MATURITY, subsidy: SUBSIDY, ..DevchainConfig::default() };
         let chain = Devchain::new(config, Arc::new(|| NOW)).unwrap();
-        let params = Params { q: 16, window: 1, fee_ppm: 10_000, maturity: MATURITY };
+        let params = Params { q: 16, window: 1, fee_ppm: 10_000, maturity: MATURITY, redeem_blocks: 0 };
         let (ledger, handle) = Ledger::open(dir.path().join("ledger.db"), params).unwrap();
         let genesis = Tip { height: 0, hash: chain.block_hash(0).unwrap().unwrap() };
         let watch = Watch::from(Arc::new(chain.clone()), genesis, 200);

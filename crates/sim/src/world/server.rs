@@ -55,6 +55,7 @@ impl Settings {
             window: chance.pick(&[1, 3, 8]),
             fee_ppm: 12_345,
             maturity: 30,
+            redeem_blocks: 0,
         };
         let ledger = LedgerOptions {
             tick: Duration::from_millis(chance.pick(&[0, 10, 100])),

@@ -43,7 +43,7 @@ impl Rig {
         let authority = secret.public();
         let identity = Arc::new(Identity::new(secret, Validity::default(), now, &mut OsRng));
         let directory = tempfile::tempdir().unwrap();
-        let params = Params { q: 3, window: 4, fee_ppm: 10_000, maturity: 2 };
+        let params = Params { q: 3, window: 4, fee_ppm: 10_000, maturity: 2, redeem_blocks: 0 };
         let (books, ledger) = Ledger::open(directory.path().join("ledger.db"), params).unwrap();
         let mut config = PoolConfig {
             server_id: ServerId::new(7),

@@ -50,7 +50,7 @@ impl World {
     pub fn new(default_key: bool) -> Self {
         let at = Moment { instant: Instant::now(), unix: START };
         let disk = Disk::default();
-        let params = Params { q: 3, window: 2, fee_ppm: 0, maturity: 3 };
+        let params = Params { q: 3, window: 2, fee_ppm: 0, maturity: 3, redeem_blocks: 0 };
         let options = Options { tick: Duration::ZERO, ..Options::default() };
         let (ledger, handle) =
             VirtualLedger::open(disk.clone(), params, options, at.instant).expect("an empty store");

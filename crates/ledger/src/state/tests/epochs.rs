@@ -91,10 +91,38 @@ fn a_frozen_epoch_gets_no_more() {
 }
 
 #[test]
+fn an_epoch_is_redeemed_for_as_long_as_promised() {
+    let mut play = Play::new(Params { redeem_blocks: 100, ..SMALL });
+    play.close_epochs(5);
+    play.connect(1, 10, 1000);
+    play.close_epochs(1);
+    let until = |play: &Play, epoch| play.state.epoch(Epoch(epoch)).unwrap().redeemable_until;
+    assert_eq!(until(&play, 1), None, "it is not redeemable yet");
+    // The block matures at 12; the chain was looked at again at 15.
+    play.tip(15);
+    assert_eq!(until(&play, 1), Some(115));
+    let retire = Event::EpochRetired { epoch: Epoch(1), swept: Msats::new(10) };
+    // A chain that falls back and comes again moves nothing.
+    for height in [114, 20, 114] {
+        play.tip(height);
+        assert_eq!(
+            play.state.apply(&retire).unwrap_err(),
+            Refusal::EpochPromised { epoch: Epoch(1), until: 115 }
+        );
+    }
+    play.tip(115);
+    play.apply(&retire);
+    assert_eq!(until(&play, 1), Some(115));
+    // So is a frozen one.
+    play.apply(&Event::EpochFrozen(Epoch(3)));
+    assert_eq!(until(&play, 3), Some(215));
+}
+
+#[test]
 fn parameters_change_for_epochs_that_are_not_open() {
     let mut play = Play::new(SMALL);
     play.close_epochs(2);
-    let wider = Params { q: 4, window: 6, fee_ppm: 500_000, maturity: 1 };
+    let wider = Params { q: 4, window: 6, fee_ppm: 500_000, maturity: 1, redeem_blocks: 0 };
     let change = |epoch, params| Event::ParamsChanged { first_epoch: Epoch(epoch), params };
     for epoch in 0..=2 {
         let refusal = play.state.apply(&change(epoch, wider)).unwrap_err();

@@ -98,4 +98,4 @@ impl Play {
 }
 
 /// Small epochs and windows without fee: numbers that can be followed by eye.
-pub(super) const SMALL: Params = Params { q: 3, window: 4, fee_ppm: 0, maturity: 3 };
+pub(super) const SMALL: Params = Params { q: 3, window: 4, fee_ppm: 0, maturity: 3, redeem_blocks: 0 };

@@ -54,8 +54,15 @@ fn chain_steps() -> impl Strategy<Value = Step> {
 }
 
 fn all_steps() -> impl Strategy<Value = Step> {
-    let params = (2u8..5, 1u16..6, 0u32..200_000, 1u32..5)
-        .prop_map(|(q, window, fee_ppm, maturity)| Params { q, window, fee_ppm, maturity });
+    let params = (2u8..5, 1u16..6, 0u32..200_000, 1u32..5, 0u32..20).prop_map(
+        |(q, window, fee_ppm, maturity, redeem_blocks)| Params {
+            q,
+            window,
+            fee_ppm,
+            maturity,
+            redeem_blocks,
+        },
+    );
     prop_oneof![
         8 => chain_steps(),
         3 => (1..80u32).prop_map(Step::Tip),
@@ -200,15 +207,24 @@ proptest! {
     /// All that can happen, in any order: refused events change nothing, invariants hold, what is redeemable keeps its
     /// pot, the state laid flat and the journal each make the same state again.
     #[test]
-    fn whatever_happens_the_books_hold(steps in prop::collection::vec(all_steps(), 1..80)) {
-        let mut state = State::create(SMALL).unwrap();
+    fn whatever_happens_the_books_hold(
+        steps in prop::collection::vec(all_steps(), 1..80),
+        redeem_blocks in prop_oneof![Just(0), 1u32..20],
+    ) {
+        let first = Params { redeem_blocks, ..SMALL };
+        let mut state = State::create(first).unwrap();
         let mut driver = Driver { sequence: 0, blocks: 0 };
         let (mut head, mut journal) = (Head::default(), Vec::new());
         let mut fixed: BTreeMap<Epoch, u64> = BTreeMap::new();
         for step in &steps {
             for event in driver.events(&state, step) {
                 let before = state.tables();
-                match state.apply(&event) {
+                let result = state.apply(&event);
+                if let (Event::EpochRetired { epoch, .. }, Ok(_)) = (&event, &result) {
+                    let until = state.epoch(*epoch).unwrap().redeemable_until;
+                    prop_assert!(until.is_none_or(|until| before.tip.unwrap() >= until), "a promise was broken");
+                }
+                match result {
                     Ok(applied) if applied.changed => journal.push(Row::append(&mut head, &event)),
                     Ok(_) | Err(_) => prop_assert_eq!(&state.tables(), &before),
                 }
@@ -231,7 +247,7 @@ proptest! {
         let tables = state.tables();
         prop_assert_eq!(&State::restore(tables.clone()).unwrap().tables(), &tables);
 
-        let (mut replayed, mut check) = (State::create(SMALL).unwrap(), Head::default());
+        let (mut replayed, mut check) = (State::create(first).unwrap(), Head::default());
         for row in &journal {
             row.follow(&mut check).unwrap();
             let event = Decoder::new().decode(row.kind, &row.payload).unwrap();

@@ -143,7 +143,7 @@ impl Random {
 fn random_play_ends_where_the_reference_does() {
     let mut rng = Random::new(1);
     let mut pool = Pool::new(9, 16, 10_000);
-    let mut play = Play::new(Params { q: 9, window: 16, fee_ppm: 10_000, maturity: 100 });
+    let mut play = Play::new(Params { q: 9, window: 16, fee_ppm: 10_000, maturity: 100, redeem_blocks: 0 });
     let mut held: BTreeMap<(u8, u32), u64> = BTreeMap::new();
     let (mut height, mut sequence) = (0, 0);
     for _ in 0..40_000 {

@@ -90,6 +90,41 @@ fn no_epoch_pays_more_than_its_pot() {
 }
 
 #[test]
+fn nothing_is_begun_of_an_epoch_that_has_ended() {
+    let (dir, book) = book();
+    let first = redemption("a", Way::Onchain, "bc1", 100);
+    book.begin(&first, RATE).unwrap();
+    let sums = book.end(EpochUnit(Epoch(3))).unwrap();
+    assert_eq!((sums.under_way_sats, sums.sats), (Amount::from_sat(105), Amount::ZERO));
+    // What was begun is paid.
+    assert_eq!(book.begin(&first, RATE).unwrap(), Progress::Begun);
+    assert_eq!(book.begin(&redemption("b", Way::Ecash, "00ff", 100), RATE).unwrap(), Progress::Refused);
+    assert_eq!(book.decide("b").unwrap().1, Progress::Refused);
+    book.settle("a", 102_000, Amount::from_sat(2)).unwrap();
+    // So it stays, for every process; other epochs go on.
+    drop(book);
+    let book = RedemptionBook::open(&dir.path().join("redemptions.db")).unwrap();
+    assert_eq!(book.begin(&redemption("c", Way::Onchain, "bc1", 1), RATE).unwrap(), Progress::Refused);
+    let other =
+        Redemption { unit: EpochUnit(Epoch(4)).to_cashu(), ..redemption("d", Way::Onchain, "bc1", 1) };
+    assert_eq!(book.begin(&other, RATE).unwrap(), Progress::Begun);
+    let sums = book.end(EpochUnit(Epoch(3))).unwrap();
+    assert_eq!((sums.under_way, sums.sats, sums.fees), (0, Amount::from_sat(100), Amount::from_sat(2)));
+}
+
+#[test]
+fn a_book_of_before_ends_is_brought_up() {
+    let (dir, book) = book();
+    book.begin(&redemption("a", Way::Onchain, "bc1", 100), RATE).unwrap();
+    book.lock().execute_batch("DROP TABLE ended; PRAGMA user_version = 2").unwrap();
+    drop(book);
+    for _ in 0..2 {
+        let book = RedemptionBook::open(&dir.path().join("redemptions.db")).unwrap();
+        assert_eq!(book.end(EpochUnit(Epoch(3))).unwrap().under_way, 105_000);
+    }
+}
+
+#[test]
 fn other_files_are_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("redemptions.db");

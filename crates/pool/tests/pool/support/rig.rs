@@ -53,7 +53,7 @@ impl Default for Plan {
             shares_per_minute: NEVER_TOO_MANY,
             default_payout_key: None,
             limits: ChannelLimits::default(),
-            params: Params { q: 3, window: 4, fee_ppm: 10_000, maturity: 2 },
+            params: Params { q: 3, window: 4, fee_ppm: 10_000, maturity: 2, redeem_blocks: 0 },
             node_patience: Duration::from_secs(3600),
         }
     }
