@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Subcommand};
-use ledger::{Epoch, EpochState, Event, Ledger, Params};
+use ledger::store::SqliteStore;
+use ledger::{Epoch, EpochState, Event, Ledger, Params, Reader};
 
 use crate::amount;
 use crate::config::PoolFile;
@@ -26,9 +27,19 @@ enum Command {
     /// Settle a pool that has stopped for good: its closed epochs redeem as they are, without the blocks that will not come.
     /// Cannot be undone.
     Freeze(Freeze),
+    /// Have the epochs after the open one follow the parameters that stand in the configuration now. Those of epochs that were
+    /// opened before stay as they are.
+    Change(Change),
     /// End epochs that could be redeemed for long enough, where `epochs.redeem_blocks` does not: what nobody redeemed of their
     /// pots goes to later epochs. Cannot be undone.
     Retire(Retire),
+}
+
+#[derive(Args)]
+struct Change {
+    /// The pool's configuration, with the new parameters in [epochs]. The pool must not run meanwhile.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
 }
 
 #[derive(Args)]
@@ -72,6 +83,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         Command::Verify(arguments) => verify(arguments),
         Command::Freeze(arguments) => freeze(arguments),
         Command::Retire(arguments) => retire(arguments),
+        Command::Change(arguments) => change(arguments),
     }
 }
 
@@ -106,6 +118,16 @@ fn retire(arguments: &Retire) -> Result<ExitCode> {
     Ok(tell(&lines, "no redeemable epoch is before that one"))
 }
 
+fn change(arguments: &Change) -> Result<ExitCode> {
+    let resolved = PoolFile::load(&arguments.config)?.resolve()?;
+    let line = match change_params(&resolved.ledger_path, resolved.epochs)? {
+        Some(first) => format!("from epoch {first} on, epochs follow the configuration"),
+        None => "epochs follow the configuration already".to_owned(),
+    };
+    output::line(line);
+    Ok(ExitCode::SUCCESS)
+}
+
 /// A line for each epoch.
 fn tell(lines: &[Result<String, String>], none: &str) -> ExitCode {
     for line in lines {
@@ -117,6 +139,25 @@ fn tell(lines: &[Result<String, String>], none: &str) -> ExitCode {
         output::line(none);
     }
     if lines.iter().all(Result::is_ok) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Gives the first epoch that has the parameters, unless all to come have them anyway.
+fn change_params(path: &Path, to: Params) -> Result<Option<Epoch>> {
+    ensure!(path.exists(), "there is no ledger {}: compare data_dir", path.display());
+    let cannot = || format!("the ledger {} cannot be opened", path.display());
+    // The writer comes first: it brings up what an older program has left, for the reader.
+    drop(SqliteStore::open(path).with_context(cannot)?);
+    let (_, last) =
+        *Reader::open(path)?.params()?.last().context("the ledger has no parameters: verify it")?;
+    if last == to {
+        return Ok(None);
+    }
+    let (books, handle) = Ledger::open(path, last).with_context(cannot)?;
+    let first_epoch = handle.reader()?.open_epoch()?.next().context("there are no more epochs")?;
+    handle.apply(Event::ParamsChanged { first_epoch, params: to })?;
+    drop(handle);
+    books.close()?;
+    Ok(Some(first_epoch))
 }
 
 /// Freezes each closed epoch that still collects or waits: a line for each, an error for one that cannot be yet.
@@ -219,6 +260,32 @@ mod tests {
         assert!(frozen.iter().all(|line| line.as_ref().unwrap().contains("pot 4 sat")), "{frozen:?}");
         assert!(freeze_all(&path, params).unwrap().is_empty());
         assert!(freeze_all(&dir.path().join("elsewhere.db"), params).is_err());
+    }
+
+    /// What an operator does who wants other parameters.
+    #[test]
+    fn parameters_change_from_the_next_epoch_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ledger.db");
+        let before = Params { redeem_blocks: 0, ..Params::default() };
+        let (books, handle) = Ledger::open(&path, before).unwrap();
+        drop(handle);
+        books.close().unwrap();
+        let refused = Ledger::open(&path, Params::default()).unwrap_err().to_string();
+        assert!(
+            refused.contains("epochs.redeem_blocks") && refused.contains("assay ledger change"),
+            "{refused}"
+        );
+        assert_eq!(change_params(&path, Params::default()).unwrap(), Some(Epoch(1)));
+        assert_eq!(change_params(&path, Params::default()).unwrap(), None);
+        let (books, handle) = Ledger::open(&path, Params::default()).unwrap();
+        let bound = handle.reader().unwrap().params().unwrap();
+        assert_eq!(bound, [(Epoch(0), before), (Epoch(1), Params::default())]);
+        let busy = format!("{:#}", change_params(&path, before).unwrap_err());
+        assert!(busy.contains("in use"), "{busy}");
+        drop(handle);
+        books.close().unwrap();
+        assert!(change_params(&dir.path().join("elsewhere.db"), before).is_err());
     }
 
     /// What was redeemed stays, and the rest goes on.

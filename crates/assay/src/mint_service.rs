@@ -111,9 +111,10 @@ impl MintServer {
             .build()
             .context("the mint's threads cannot be started")?;
         let listen = section.listen;
-        let listener = runtime
-            .block_on(TcpListener::bind(listen))
+        let entered = runtime.enter();
+        let listener = mint::listen(listen)
             .with_context(|| format!("mint.listen {listen} cannot be served; is the port in use?"))?;
+        drop(entered);
         let address = listener.local_addr()?;
         let mint = runtime.block_on(EhashMint::open(&config, &seed, books, redemption))?;
         remember(&ran)?;

@@ -101,7 +101,7 @@ fn a_wallet_is_made_and_shows_its_keys_without_a_mint() {
     for (dir, command, told) in [
         (&other, &["claim"][..], "--mint"),
         (&dir, &["claim"], "http://127.0.0.1:1/v1/keysets does not answer"),
-        (&dir, &["send", "0", "5"], "epoch 0 has 0 eHash"),
+        (&dir, &["send", "0", "5"], "holds 0 of eHash of epoch 0"),
         (&dir, &["receive", "rubbish"], "this is no token"),
         (&dir, &["redeem", "3", "--to", "ecash"], "does not answer"),
         (&dir, &["redeem", "sat", "--to", "nowhere"], "write `ecash`, or a Bitcoin address"),

@@ -225,7 +225,7 @@ pub enum Refusal {
     BatchZero(Source),
     /// One batch that would close more epochs than the books take at a time. Its number is not used up.
     #[error(
-        "a batch of {total} eHash came, but one batch may hold {limit}: split it, or use larger epochs (a smaller ledger.q)"
+        "a batch of {total} eHash came, but one batch may hold {limit}: split it, or use larger epochs (a smaller epochs.q)"
     )]
     BatchTooLarge {
         /// The sum of its rows.

@@ -31,16 +31,16 @@ pub struct Params {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum ParamsError {
     /// `q` beyond [`Params::MAX_Q`].
-    #[error("ledger.q is {0}, but it must be 0 to {max}: epochs smaller than 2^-{max} blocks close faster than they can be claimed", max = Params::MAX_Q)]
+    #[error("epochs.q is {0}, but it must be 0 to {max}: epochs smaller than 2^-{max} blocks close faster than they can be claimed", max = Params::MAX_Q)]
     Q(u8),
     /// `window` of zero or beyond [`Params::MAX_WINDOW`].
-    #[error("ledger.window is {0}, but it must be 1 to {max} epochs", max = Params::MAX_WINDOW)]
+    #[error("epochs.window is {0}, but it must be 1 to {max} epochs", max = Params::MAX_WINDOW)]
     Window(u16),
     /// A fee larger than the reward.
-    #[error("ledger.fee_ppm is {0}, but it must be 0 to 1000000 (millionths of the reward)")]
+    #[error("epochs.fee_ppm is {0}, but it must be 0 to 1000000 (millionths of the reward)")]
     Fee(u32),
     /// No confirmation at all, or more than anybody will wait for.
-    #[error("ledger.maturity is {0}, but it must be 1 to {max} confirmations", max = Params::MAX_MATURITY)]
+    #[error("epochs.maturity is {0}, but it must be 1 to {max} confirmations", max = Params::MAX_MATURITY)]
     Maturity(u32),
 }
 
@@ -141,12 +141,12 @@ mod tests {
         }
         case(|_| {}, None);
         case(|p| p.q = 16, None);
-        case(|p| p.q = 17, Some("ledger.q is 17"));
-        case(|p| p.window = 0, Some("ledger.window"));
-        case(|p| p.window = 1025, Some("ledger.window"));
+        case(|p| p.q = 17, Some("epochs.q is 17"));
+        case(|p| p.window = 0, Some("epochs.window"));
+        case(|p| p.window = 1025, Some("epochs.window"));
         case(|p| p.fee_ppm = 1_000_000, None);
-        case(|p| p.fee_ppm = 1_000_001, Some("ledger.fee_ppm"));
-        case(|p| p.maturity = 0, Some("ledger.maturity"));
+        case(|p| p.fee_ppm = 1_000_001, Some("epochs.fee_ppm"));
+        case(|p| p.maturity = 0, Some("epochs.maturity"));
         case(|p| p.redeem_blocks = 0, None);
         case(|p| p.redeem_blocks = u32::MAX, None);
     }

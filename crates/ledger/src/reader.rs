@@ -1,7 +1,7 @@
 //! Reading the books beside their writer, exact up to the last commit.
 
 use crate::{
-    Block, BlockHash, Epoch, EpochInfo, Event, Line, Outlook, Source, StoreError, Totals,
+    Block, BlockHash, Epoch, EpochInfo, Event, Line, Outlook, Params, Source, StoreError, Totals,
     journal::{Decoder, Head},
     store::{ReadOnly, read},
 };
@@ -90,6 +90,14 @@ impl Reader {
             let unsettled = read::unsettled_blocks(db)?;
             Ok(Some(Outlook::new(info, &read::params(db)?, tail.open, tip, &unsettled)))
         })
+    }
+
+    /// Parameters by the first epoch that has them, ascending; the last may be of an epoch to come.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn params(&mut self) -> Result<Vec<(Epoch, Params)>, StoreError> {
+        self.read(|db, _, _| read::params(db))
     }
 
     /// The sums over all blocks and epochs: pots + carry + fees = rewards.

@@ -5,7 +5,7 @@
 //! same at each asking, CDK writes what it is about to sign before it asks for signatures, and finishes it the next time.
 
 use crate::{
-    EhashWallet, KeyOf, WalletError,
+    EhashWallet, Holding, KeyOf, WalletError,
     address::{Answer, unit},
     tokens::ehash,
 };
@@ -90,7 +90,7 @@ impl EhashWallet {
         let mut epochs = self.unsettled(newest).await?;
         let mut claimed = Claimed { newest, asked: epochs.len(), ..Claimed::default() };
         // What was left half done elsewhere is ended, too.
-        epochs.extend(self.unfinished().await?);
+        epochs.extend(self.unfinished().await?.into_iter().filter_map(Holding::epoch));
         epochs.sort_unstable();
         epochs.dedup();
         for epoch in epochs {
@@ -125,7 +125,7 @@ impl EhashWallet {
         for due in self.due(&wallet, epoch).await? {
             self.fetch(&wallet, epoch, &due).await?;
         }
-        let ended = !self.unfinished().await?.contains(&epoch);
+        let ended = !self.unfinished().await?.contains(&Holding::Epoch(epoch));
         if ended && newest.is_some_and(|newest| epoch < newest) {
             self.records.note_settled(mint, epoch).await?;
         }

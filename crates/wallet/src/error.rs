@@ -93,7 +93,7 @@ pub enum WalletError {
     },
     /// More is to be sent or redeemed than there is.
     #[error(
-        "there is {has} of {of} in this wallet, and {wanted} is asked for: `assay wallet claim` fetches what is due"
+        "this wallet holds {has} of {of}, and {wanted} were asked for: `assay wallet claim` fetches what is due"
     )]
     TooLittle {
         /// Of what.

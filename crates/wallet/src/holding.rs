@@ -39,6 +39,14 @@ impl Holding {
         }
     }
 
+    /// The epoch that it is eHash of.
+    pub(crate) fn epoch(self) -> Option<Epoch> {
+        match self {
+            Self::Epoch(epoch) => Some(epoch),
+            Self::Sat => None,
+        }
+    }
+
     /// What has this unit.
     pub(crate) fn of_unit(unit: &CurrencyUnit) -> Option<Self> {
         match unit {

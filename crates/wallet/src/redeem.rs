@@ -77,10 +77,6 @@ impl EhashWallet {
         Ok(wallet.total_balance().await?.into())
     }
 
-    pub(crate) async fn of_holding(&self, of: Holding) -> Result<Wallet, WalletError> {
-        self.at(of.address(self.mint()?), of.unit()).await
-    }
-
     async fn to_ecash(&self, wallet: &Wallet, epoch: Epoch, amount: u64) -> Result<Redeemed, WalletError> {
         let of = Holding::Epoch(epoch);
         let page = self.page_of(epoch).await?;

@@ -1,8 +1,7 @@
 //! The wallet's directory: made once, opened by one at a time.
 
 use crate::{
-    KeyOf, MintAddress, SeedPhrase, WalletError,
-    address::unit,
+    Holding, KeyOf, MintAddress, SeedPhrase, WalletError,
     records::{Records, Store},
     seed,
 };
@@ -181,10 +180,15 @@ impl EhashWallet {
         self.mint.as_ref().ok_or(WalletError::NoMint)
     }
 
-    /// CDK's wallet of an epoch. What an earlier run left half done there is brought to its end first.
+    /// CDK's wallet of an epoch.
     pub(crate) async fn of_epoch(&self, epoch: Epoch) -> Result<cdk::Wallet, WalletError> {
-        let unfinished = self.unfinished().await?.contains(&epoch);
-        let wallet = self.at(self.mint()?.of_epoch(epoch), unit(epoch)).await?;
+        self.of_holding(Holding::Epoch(epoch)).await
+    }
+
+    /// CDK's wallet of a holding. What an earlier run left half done there is brought to its end first.
+    pub(crate) async fn of_holding(&self, of: Holding) -> Result<cdk::Wallet, WalletError> {
+        let unfinished = self.unfinished().await?.contains(&of);
+        let wallet = self.at(of.address(self.mint()?), of.unit()).await?;
         if unfinished {
             // A swap that was cut off can leave what it spent beside what it made.
             let held = wallet.get_unspent_proofs().await?;
@@ -194,7 +198,7 @@ impl EhashWallet {
     }
 
     /// CDK's wallet of an address, with what an earlier run left half done brought to its end.
-    pub(crate) async fn at(&self, url: MintUrl, unit: CurrencyUnit) -> Result<cdk::Wallet, WalletError> {
+    async fn at(&self, url: MintUrl, unit: CurrencyUnit) -> Result<cdk::Wallet, WalletError> {
         let wallet = WalletBuilder::new()
             .mint_url(url)
             .unit(unit)
@@ -211,14 +215,14 @@ impl EhashWallet {
         Ok(wallet)
     }
 
-    /// Epochs in which something was begun and not ended. Tokens that are on their way to somebody are not among it.
-    pub(crate) async fn unfinished(&self) -> Result<Vec<Epoch>, WalletError> {
+    /// Where something was begun and not ended. Tokens that are on their way to somebody are not among it.
+    pub(crate) async fn unfinished(&self) -> Result<Vec<Holding>, WalletError> {
         let mint = self.mint()?;
         let sagas = self.store.get_incomplete_sagas().await?;
         let halfway = sagas
             .iter()
             .filter(|saga| !matches!(saga.state, WalletSagaState::Send(SendSagaState::TokenCreated)));
-        Ok(halfway.filter_map(|saga| mint.epoch_of(&saga.mint_url)).collect())
+        Ok(halfway.filter_map(|saga| Holding::at(mint, &saga.mint_url)).collect())
     }
 }
 

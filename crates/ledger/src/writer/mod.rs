@@ -57,8 +57,8 @@ pub enum OpenError {
     Params(#[from] ParamsError),
     /// The ledger has other parameters.
     #[error(
-        "ledger.{} is {} in the configuration, but this ledger has {}: parameters are a promise to the holders \
-         of open epochs and only change for future epochs; put {} back, or schedule the change",
+        "epochs.{} is {} in the configuration, but this ledger has {}: parameters are a promise to the holders \
+         of open epochs and only change for future epochs; put {} back, or schedule the change with `assay ledger change`",
         .0.field, .0.right, .0.left, .0.left
     )]
     ParamsDiffer(ParamsDifference),

@@ -246,7 +246,7 @@ fn parameters_are_those_of_the_ledger() {
     let error = Ledger::open(&path, other).unwrap_err();
     let text = error.to_string();
     assert!(matches!(error, OpenError::ParamsDiffer(_)), "{text}");
-    assert!(text.starts_with("ledger.window is 32 in the configuration, but this ledger has 16"), "{text}");
+    assert!(text.starts_with("epochs.window is 32 in the configuration, but this ledger has 16"), "{text}");
     assert!(text.contains("only change for future epochs"), "{text}");
     assert!(matches!(Ledger::open(&path, Params { q: 40, ..params }), Err(OpenError::Params(_))));
 

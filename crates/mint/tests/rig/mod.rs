@@ -9,7 +9,7 @@ use cdk::{
 use ledger::{Batch, Epoch, Ledger, LedgerHandle, Params, Source};
 use std::{net::SocketAddr, path::Path, sync::Arc};
 use tempfile::TempDir;
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::task::JoinHandle;
 use work::{Ehash, PayoutKey};
 
 /// Each epoch holds `2^50 >> 16` eHash, so that a test fills some.
@@ -84,7 +84,7 @@ async fn open(dir: &Path, place: &Place) -> (Arc<EhashMint>, SocketAddr, JoinHan
     let config = config(place(dir, "mint"));
     let books: Arc<dyn Books> = Arc::new(LedgerBooks::open(dir.join("ledger.db")).unwrap());
     let mint = EhashMint::open(&config, &MintSeed::from_bytes([7; 32]), books, None).await.unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = assay_mint::listen(([127, 0, 0, 1], 0).into()).unwrap();
     let (address, router) = (listener.local_addr().unwrap(), mint.router());
     let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
     (Arc::new(mint), address, server)
@@ -135,14 +135,20 @@ pub async fn quote(wallet: &Wallet) -> Result<MintQuote, cdk::Error> {
 /// What an address answers, as JSON.
 pub async fn get(url: &str) -> serde_json::Value {
     let url = url.to_owned();
-    tokio::task::spawn_blocking(move || ureq_json(agent().get(&url).call())).await.unwrap()
+    aside(move || ureq_json(agent().get(&url).call())).await
 }
 
 /// The same, of a request with a body.
 pub async fn post(url: &str, body: &serde_json::Value) -> serde_json::Value {
     let (url, body) = (url.to_owned(), body.to_string());
-    let send = move || ureq_json(agent().post(&url).header("Content-Type", "application/json").send(&body));
-    tokio::task::spawn_blocking(send).await.unwrap()
+    aside(move || ureq_json(agent().post(&url).header("Content-Type", "application/json").send(&body))).await
+}
+
+/// Works on a thread of its own: a crowd of clients would take all those that the mint in the same runtime reads its books with.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let (tell, told) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || tell.send(work()));
+    told.await.expect("the thread did not panic")
 }
 
 fn agent() -> ureq::Agent {
