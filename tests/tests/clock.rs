@@ -63,7 +63,7 @@ fn mining_does_not_notice_that_the_date_jumps() {
             for (key, hashes) in &before.share_hashes {
                 let now = after.share_hashes[key];
                 assert!(
-                    now << 3 >= *hashes && now >> 3 <= *hashes,
+                    *hashes >> 3 <= now && now >> 3 <= *hashes,
                     "{ahead} s: {hashes} became {now} hashes"
                 );
             }

@@ -19,12 +19,12 @@ struct MeltQuoteRequest {
     amount: Option<u64>,
 }
 
-/// Lets a request for a melt quote pass if there are terms for it.
+/// Lets a request for a melt quote pass if there are terms for it: then it gives the unit.
 pub(crate) async fn melt_quote(
     redeemer: Option<&Redeemer>,
     method: &str,
     body: &[u8],
-) -> Result<(), RefusalAnswer> {
+) -> Result<Option<CurrencyUnit>, RefusalAnswer> {
     let request: MeltQuoteRequest =
         serde_json::from_slice(body).map_err(|error| RefusalAnswer::in_words(error.to_string()))?;
     let redeemer = redeemer.ok_or(NoTerms::Nowhere)?;
@@ -35,11 +35,11 @@ pub(crate) async fn melt_quote(
             return Err(RefusalAnswer::in_words("`amount` is missing: how much of the unit to redeem"));
         }
         // CDK has the words for methods that there are not.
-        _ => return Ok(()),
+        _ => return Ok(None),
     };
     let terms = redeemer.terms(&request.unit, &asked).await?;
     redeemer.reserve(&request.unit, &terms).await?;
-    Ok(())
+    Ok(Some(request.unit))
 }
 
 impl From<NoTerms> for RefusalAnswer {

@@ -5,8 +5,8 @@
 //! each core: more at once only wait for each other inside of SQLite, and longer.
 
 use crate::{
-    gate, lookup, opening::Epochs, processor::METHOD, quotes::Quotes, redemption::Redeemer,
-    refusal::RefusalAnswer, views::Shown,
+    gate, lookup, maturity::Maturity, opening::Epochs, processor::METHOD, quotes::Quotes,
+    redemption::Redeemer, refusal::RefusalAnswer, views::Shown,
 };
 use axum::{
     Json,
@@ -18,7 +18,7 @@ use axum::{
 };
 use cdk::{
     mint::MintQuote,
-    nuts::{MintQuoteCustomRequest, MintQuoteCustomResponse},
+    nuts::{CurrencyUnit, MintQuoteCustomRequest, MintQuoteCustomResponse},
 };
 use cdk_common::QuoteId;
 use http_body_util::{BodyExt, Limited};
@@ -42,8 +42,8 @@ const MOST_ECHOES: usize = 4096;
 pub(crate) struct Front {
     pub quotes: Arc<Quotes>,
     pub epochs: Arc<Epochs>,
-    /// None when the pool's rewards go elsewhere.
-    pub redeemer: Option<Arc<Redeemer>>,
+    /// What epochs are redeemed by, and which can be. None when the pool's rewards go elsewhere.
+    pub redeemer: Option<(Arc<Redeemer>, Arc<Maturity>)>,
     pub permits: Arc<Semaphore>,
     pub echoes: Arc<Semaphore>,
 }
@@ -64,7 +64,7 @@ impl Front {
     pub(crate) fn new(
         quotes: Arc<Quotes>,
         epochs: Arc<Epochs>,
-        redeemer: Option<Arc<Redeemer>>,
+        redeemer: Option<(Arc<Redeemer>, Arc<Maturity>)>,
         permits: Arc<Semaphore>,
     ) -> Self {
         Self { quotes, epochs, redeemer, permits, echoes: Arc::new(Semaphore::new(MOST_ECHOES)) }
@@ -119,7 +119,9 @@ impl Front {
             }
             (&Method::POST, ["v1", "melt", "quote", method]) => {
                 let body = read(body).await?;
-                gate::melt_quote(self.redeemer.as_deref(), method, &body).await?;
+                let redeemer = self.redeemer.as_ref().map(|(redeemer, _)| &**redeemer);
+                let unit = gate::melt_quote(redeemer, method, &body).await?;
+                self.list(unit).await;
                 self.change(parts, body.into(), next).await
             }
             (&Method::POST, _) => self.change(parts, body, next).await,
@@ -131,6 +133,14 @@ impl Front {
     async fn change(&self, parts: Parts, body: Body, next: Next) -> Result<Response, RefusalAnswer> {
         let _permit = self.permits.acquire().await.map_err(|_| RefusalAnswer::stopping())?;
         Ok(next.run(Request::from_parts(parts, body)).await)
+    }
+
+    /// Has CDK know that a unit can be redeemed which has just become so.
+    async fn list(&self, unit: Option<CurrencyUnit>) {
+        let Some((unit, (_, maturity))) = unit.zip(self.redeemer.as_ref()) else { return };
+        if let Err(error) = maturity.list(&unit).await {
+            tracing::warn!(%error, "what can be redeemed cannot be told to wallets");
+        }
     }
 
     /// Gets a key's quote, or creates it.

@@ -3,7 +3,7 @@
 use crate::{Books, EpochUnit, MintError, cashu, sat::melts};
 use cdk::{
     Mint,
-    nuts::{MintInfo, nut05},
+    nuts::{CurrencyUnit, MintInfo, nut05},
 };
 use ledger::{Epoch, EpochState};
 use std::{collections::BTreeSet, sync::Arc};
@@ -31,6 +31,13 @@ impl Maturity {
     /// `info` is what is told besides.
     pub(crate) fn new(mint: Arc<Mint>, books: Arc<dyn Books>, info: MintInfo) -> Self {
         Self { mint, books, info, seen: Mutex::default() }
+    }
+
+    /// Sees to it that a unit is listed of which there are terms: its epoch may have become redeemable a moment ago.
+    pub(crate) async fn list(&self, unit: &CurrencyUnit) -> Result<(), MintError> {
+        let Ok(EpochUnit(epoch)) = EpochUnit::try_from(unit) else { return Ok(()) };
+        let listed = self.seen.lock().await.redeemable.contains(&epoch);
+        if listed { Ok(()) } else { self.catch_up().await }
     }
 
     /// Lists what has become redeemable since the last call, and strikes out what has retired.

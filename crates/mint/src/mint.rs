@@ -72,7 +72,7 @@ pub struct EhashMint {
     mint: Arc<Mint>,
     epochs: Arc<Epochs>,
     quotes: Arc<Quotes>,
-    maturity: Maturity,
+    maturity: Arc<Maturity>,
     redemption: Option<Redemption>,
     router: Router,
 }
@@ -109,7 +109,7 @@ impl EhashMint {
         let mint = cashu::open(database, seed, &keysets, *has_run, info(config), backends).await?;
         let epochs = Arc::new(Epochs::new(Arc::clone(&mint), Arc::clone(&books)));
         epochs.catch_up().await?;
-        let maturity = Maturity::new(Arc::clone(&mint), Arc::clone(&books), info(config));
+        let maturity = Arc::new(Maturity::new(Arc::clone(&mint), Arc::clone(&books), info(config)));
         if redemption.is_some() {
             maturity.catch_up().await?;
         }
@@ -121,7 +121,7 @@ impl EhashMint {
         let quotes = Arc::new(quotes);
         let of_redemption = redemption.as_ref().map(Redemption::pages);
         let pages = Pages { mint: Arc::clone(&mint), books, redemption: of_redemption };
-        let router = router(&mint, &quotes, &epochs, redemption.as_ref(), pages, permits).await?;
+        let router = router(&mint, &quotes, &epochs, &maturity, redemption.as_ref(), pages, permits).await?;
         Ok(Self { mint, epochs, quotes, maturity, redemption, router })
     }
 
@@ -262,11 +262,12 @@ async fn router(
     mint: &Arc<Mint>,
     quotes: &Arc<Quotes>,
     epochs: &Arc<Epochs>,
+    maturity: &Arc<Maturity>,
     redemption: Option<&Redemption>,
     pages: Pages,
     permits: Arc<Semaphore>,
 ) -> Result<Router, MintError> {
-    let redeemer = redemption.map(|redemption| Arc::clone(&redemption.redeemer));
+    let redeemer = redemption.map(|redemption| (Arc::clone(&redemption.redeemer), Arc::clone(maturity)));
     let front_state = Front::new(Arc::clone(quotes), Arc::clone(epochs), redeemer, Arc::clone(&permits));
     let redeeming = sat::METHODS.map(|method| method.to_string());
     let methods = redeeming.into_iter().chain([METHOD.to_owned()]).collect();
