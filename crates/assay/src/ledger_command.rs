@@ -194,7 +194,7 @@ fn retire_all(
     let mut lines = Vec::new();
     for info in handle.reader()?.epochs(Epoch::ZERO, before.get())? {
         let epoch = info.epoch;
-        if epoch >= before || !matches!(info.state, EpochState::Redeemable | EpochState::Frozen) {
+        if epoch >= before || !info.state.is_redeemable() {
             continue;
         }
         lines.push(match retirement::end(redemptions.as_ref(), &handle, &info)? {

@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use ledger::{Epoch, EpochInfo, EpochState, Event, LedgerHandle, Msats};
+use ledger::{Epoch, EpochInfo, Event, LedgerHandle, Msats};
 use mint::EpochUnit;
 use mint::redemption::RedemptionBook;
 use node::Stop;
@@ -41,8 +41,7 @@ pub enum Ended {
 /// Ends an epoch that is redeemable or frozen. Where nothing was ever redeemed, there is no book.
 pub fn end(book: Option<&RedemptionBook>, ledger: &LedgerHandle, info: &EpochInfo) -> Result<Ended> {
     let epoch = info.epoch;
-    let tip = ledger.summary().tip;
-    if let Some(until) = info.redeemable_until.filter(|until| tip.is_none_or(|tip| tip < *until)) {
+    if let Some(until) = info.promised_until(ledger.summary().tip) {
         return Ok(Ended::Promised { until });
     }
     let redeemed = book.map(|book| book.end(EpochUnit(epoch))).transpose()?.unwrap_or_default();
@@ -54,12 +53,6 @@ pub fn end(book: Option<&RedemptionBook>, ledger: &LedgerHandle, info: &EpochInf
         info.pot.checked_sub(paid).context("more was redeemed than the pot had: verify the ledger")?;
     ledger.apply(Event::EpochRetired { epoch, swept })?;
     Ok(Ended::Retired { paid, swept })
-}
-
-/// Whether an epoch's time is over on a chain of this height.
-fn is_due(info: &EpochInfo, tip: Option<u32>) -> bool {
-    let redeemable = matches!(info.state, EpochState::Redeemable | EpochState::Frozen);
-    redeemable && info.redeemable_until.zip(tip).is_some_and(|(until, tip)| tip >= until)
 }
 
 /// A thread that ends epochs as their time comes.
@@ -105,7 +98,7 @@ fn round(data_dir: &Path, ledger: &LedgerHandle, tip: Option<u32>) -> Result<()>
         .reader()?
         .epochs(Epoch::ZERO, u32::MAX)?
         .into_iter()
-        .filter(|info| is_due(info, tip))
+        .filter(|info| info.state.is_redeemable() && info.has_expired(tip))
         .collect();
     if due.is_empty() {
         return Ok(());

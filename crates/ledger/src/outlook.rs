@@ -42,11 +42,6 @@ impl Outlook {
         Outlook { info, params: own, open_epoch, tip, collects_until, final_at }
     }
 
-    /// Whether the time is over for which it was to be redeemed.
-    pub fn has_expired(&self) -> bool {
-        self.info.redeemable_until.zip(self.tip).is_some_and(|(until, tip)| tip >= until)
-    }
-
     /// Blocks that the chain has to grow by until all of the epoch's blocks so far are final.
     pub fn blocks_to_go(&self) -> Option<u32> {
         Some(self.final_at?.saturating_sub(self.tip?))

@@ -9,8 +9,8 @@ use work::Ehash;
 /// change only touches epochs that are not open yet.
 ///
 /// `q`, `window`, `maturity` and `redeem_blocks` bind the epoch whose eHash they are (its size, for how many epochs after it
-/// blocks still pay it, how deep those must be buried, and for how long it is redeemed). `fee_ppm` and `maturity` of the epoch that is open when a
-/// block is found bind that block.
+/// blocks still pay it, how deep those must be buried, and for how long it is redeemed). `fee_ppm` and `maturity` of the epoch
+/// that is open when a block is found bind that block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Params {

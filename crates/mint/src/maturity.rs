@@ -68,12 +68,11 @@ impl Maturity {
 
 /// Reads on from the first epoch that waited, and looks again at those that could be redeemed.
 fn look(books: &dyn Books, from: Epoch, old: BTreeSet<Epoch>) -> Result<(Epoch, BTreeSet<Epoch>), MintError> {
-    let is_redeemable = |state| matches!(state, EpochState::Redeemable | EpochState::Frozen);
     let mut redeemable = BTreeSet::new();
     if let (Some(first), Some(last)) = (old.first(), old.last()) {
         let count = (last.get() - first.get()).saturating_add(1);
         let still = books.epochs(*first, count)?;
-        redeemable.extend(still.iter().filter(|info| is_redeemable(info.state)).map(|info| info.epoch));
+        redeemable.extend(still.iter().filter(|info| info.state.is_redeemable()).map(|info| info.epoch));
         redeemable.retain(|epoch| old.contains(epoch));
     }
     let (mut next, mut first_waiting) = (from, None);
@@ -83,7 +82,7 @@ fn look(books: &dyn Books, from: Epoch, old: BTreeSet<Epoch>) -> Result<(Epoch, 
             let waits = matches!(info.state, EpochState::Open | EpochState::Accruing | EpochState::Settling);
             if waits {
                 first_waiting.get_or_insert(info.epoch);
-            } else if is_redeemable(info.state) {
+            } else if info.state.is_redeemable() {
                 redeemable.insert(info.epoch);
             }
         }

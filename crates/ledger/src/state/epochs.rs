@@ -49,6 +49,11 @@ impl EpochState {
     pub fn is_provisional(self) -> bool {
         matches!(self, EpochState::Accruing | EpochState::Settling)
     }
+
+    /// Whether its eHash has its value, and is redeemed.
+    pub fn is_redeemable(self) -> bool {
+        matches!(self, EpochState::Redeemable | EpochState::Frozen)
+    }
 }
 
 /// One epoch, in full.
@@ -74,6 +79,16 @@ impl EpochInfo {
     /// `floor(pot · amount / Q)`: what an amount of its eHash redeems for, if nothing more joins the pot.
     pub fn value_of(&self, amount: Ehash) -> Option<Msats> {
         self.pot.mul_div_floor(amount.get(), self.size.get())
+    }
+
+    /// Whether the time is over for which it was to be redeemed, on a chain of this height.
+    pub fn has_expired(&self, tip: Option<u32>) -> bool {
+        self.redeemable_until.zip(tip).is_some_and(|(until, tip)| tip >= until)
+    }
+
+    /// The height until which it is still to be redeemed; none when nothing is promised any more, or never was.
+    pub fn promised_until(&self, tip: Option<u32>) -> Option<u32> {
+        self.redeemable_until.filter(|_| !self.has_expired(tip))
     }
 }
 
@@ -174,14 +189,14 @@ impl State {
         applied: &mut Applied,
     ) -> Result<(), Refusal> {
         let state = self.closed_state(epoch)?;
-        if !matches!(state, EpochState::Redeemable | EpochState::Frozen) {
+        if !state.is_redeemable() {
             let (state, wanted, action) = (state.name(), "redeemable or frozen", "retired");
             return Err(Refusal::EpochState { epoch, state, wanted, action });
         }
-        let (tip, closed) = (self.tip, &mut self.closed[epoch.index()]);
-        if let Some(until) = closed.redeemable_until.filter(|until| tip.is_none_or(|tip| tip < *until)) {
+        if let Some(until) = self.epoch(epoch).and_then(|info| info.promised_until(self.tip)) {
             return Err(Refusal::EpochPromised { epoch, until });
         }
+        let closed = &mut self.closed[epoch.index()];
         let Some(redeemed) = closed.pot.checked_sub(swept) else {
             return Err(Refusal::SweptTooMuch { epoch, pot: closed.pot, swept });
         };

@@ -153,13 +153,10 @@ pub(crate) fn rate(books: &dyn Books, unit: &CurrencyUnit) -> Result<Rate, NoTer
         EpochState::Redeemable | EpochState::Frozen if outlook.info.pot == ledger::Msats::ZERO => {
             Err(NoTerms::Worthless(epoch))
         }
-        EpochState::Redeemable | EpochState::Frozen if outlook.has_expired() => {
-            let until = outlook.info.redeemable_until.unwrap_or_default();
-            Err(NoTerms::Expired { epoch, until })
-        }
-        EpochState::Redeemable | EpochState::Frozen => {
-            Ok(Rate::Epoch { pot: outlook.info.pot, size: outlook.info.size })
-        }
+        EpochState::Redeemable | EpochState::Frozen => match outlook.info.redeemable_until {
+            Some(until) if outlook.info.has_expired(outlook.tip) => Err(NoTerms::Expired { epoch, until }),
+            _ => Ok(Rate::Epoch { pot: outlook.info.pot, size: outlook.info.size }),
+        },
     }
 }
 
