@@ -68,7 +68,7 @@ fn what_nobody_redeems_in_time_goes_to_later_epochs() {
         q: 0,
         window: 1,
         maturity: 2,
-        redeem_blocks: 5,
+        redeem_blocks: 10,
         redeems: true,
         ..PoolSettings::default()
     };
@@ -82,7 +82,7 @@ fn what_nobody_redeems_in_time_goes_to_later_epochs() {
     let epoch = pool.epochs().into_iter().find(ready).expect("it was there");
     let (which, until) = (number(&epoch["epoch"]), number(&epoch["redeemable_until"]));
     let name = which.to_string();
-    assert!(until <= u64::from(node.height()) + 10, "{epoch}");
+    assert!(until <= u64::from(node.height() + settings.redeem_blocks), "{epoch}");
     total(&wallet.ask(&["claim"]));
     let half = number(&epoch["size"]) / 2;
     let redeemed = wallet.ask(&["redeem", &name, "--to", "ecash", "--amount", &half.to_string()]);
